@@ -1,0 +1,131 @@
+import path from 'node:path';
+import type { Command } from 'commander';
+import { PilotageError } from '../../../ground/base/errors.ts';
+import { defaultDataDirectory } from '../connect.ts';
+import type { ServeOptions } from '../context.ts';
+import type { Define } from '../define.ts';
+import { defined } from '../defined.ts';
+import type { Invocation } from '../invocation.ts';
+import { duration, wholeNumber } from '../option-values.ts';
+import { readSecretFile } from '../secret-file.ts';
+
+interface Options {
+  readonly listen?: string;
+  readonly database?: string;
+  readonly databaseFile?: string;
+  readonly workers: number;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsSelfMade?: boolean;
+  readonly insecure?: boolean;
+  readonly heartbeat?: number;
+  readonly lease?: number;
+  readonly blobs?: string;
+}
+
+export function serveCommand(define: Define): Command {
+  return define('serve', 'Run a server; --data says where it keeps everything', serve)
+    .option('--listen <host:port>', '127.0.0.1:9990 unless given; the port of the first start is kept')
+    .option('--database <url>', 'PostgreSQL in place of SQLite: postgres://USER@HOST/NAME, without a password')
+    .option('--database-file <file>', 'a file of mode 0600 with such a URL, which may hold a password')
+    .option('--blobs <dir>', 'where files are kept; below the data directory unless given')
+    .option('--workers <n>', 'workers to run on this machine, with one slot each', wholeNumber(), 0)
+    .option('--tls-cert <file>', 'a certificate (PEM), with --tls-key')
+    .option('--tls-key <file>', 'its key (PEM, mode 0600)')
+    .option('--tls-self-made', 'make a certificate and print its fingerprint, which clients pin')
+    .option('--insecure', 'listen beyond this machine without TLS: tokens can be read on the way')
+    .option('--heartbeat <duration>', 'how often workers report, 30s unless given', duration)
+    .option(
+      '--lease <duration>',
+      'how long a silent worker keeps its tasks, twice the heartbeat unless given',
+      duration,
+    );
+}
+
+async function serve(invocation: Invocation, options: Options): Promise<number> {
+  const { context, options: globals } = invocation;
+  const database = findDatabase(options, context.env);
+  const served: ServeOptions = {
+    data: path.resolve(context.cwd, globals.data ?? (context.env.PILOTAGE_DATA || defaultDataDirectory(context.env))),
+    workers: options.workers,
+    tls: toTls(options, context.cwd),
+    insecure: options.insecure === true,
+    verbose: globals.verbose ?? 0,
+    ...defined({
+      database,
+      listen: options.listen === undefined ? undefined : parseListen(options.listen),
+      blobs: options.blobs === undefined ? undefined : path.resolve(context.cwd, options.blobs),
+      heartbeatSeconds: options.heartbeat,
+      leaseSeconds: options.lease,
+    }),
+  };
+  checkLease(served);
+  return context.serve(served);
+}
+
+/** `HOST:PORT`, `[::1]:9990`, or a port alone, which is one of this machine's own. */
+export function parseListen(text: string): { host: string; port: number } {
+  const match = /^(?:(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):)?(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) {
+    throw new PilotageError(
+      'bad-request',
+      `'${text}' is no address to listen on: write HOST:PORT, as in 127.0.0.1:9990 or 0.0.0.0:9990`,
+    );
+  }
+  return { host: match[1] ?? match[2] ?? '127.0.0.1', port };
+}
+
+/** Whoever lists the processes of a machine reads their arguments: a password never stands there. */
+function findDatabase(
+  { database, databaseFile }: Options,
+  env: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  if (database !== undefined && databaseFile !== undefined)
+    throw new PilotageError('bad-request', 'give --database or --database-file: not both');
+  if (databaseFile !== undefined) return checkUrl(readSecretFile(databaseFile, 'database'));
+  const url = database ?? (env.PILOTAGE_DATABASE || undefined);
+  if (url === undefined) return undefined;
+  if (database !== undefined && database !== env.PILOTAGE_SERVE_DATABASE && holdsPassword(database)) {
+    throw new PilotageError(
+      'bad-request',
+      'a password on the command line can be read by everybody on this machine: put the URL into the variable PILOTAGE_DATABASE, or into a file of mode 0600 for --database-file',
+    );
+  }
+  return checkUrl(url);
+}
+
+function holdsPassword(url: string): boolean {
+  if (!URL.canParse(url)) return /password|:[^/@]+@/i.test(url);
+  const parsed = new URL(url);
+  return parsed.password !== '' || [...parsed.searchParams.keys()].some((key) => /password/i.test(key));
+}
+
+function checkUrl(url: string): string {
+  const protocol = URL.canParse(url) ? new URL(url).protocol : '';
+  if (protocol === 'postgres:' || protocol === 'postgresql:') return url;
+  throw new PilotageError(
+    'bad-request',
+    'the database is not a URL of PostgreSQL: write postgres://USER@HOST:PORT/NAME',
+  );
+}
+
+function toTls({ tlsCert, tlsKey, tlsSelfMade }: Options, cwd: string): ServeOptions['tls'] {
+  if (tlsSelfMade && (tlsCert !== undefined || tlsKey !== undefined)) {
+    throw new PilotageError('bad-request', '--tls-self-made makes a certificate: leave out --tls-cert and --tls-key');
+  }
+  if (tlsSelfMade) return { kind: 'self-made' };
+  if (tlsCert === undefined && tlsKey === undefined) return { kind: 'none' };
+  if (tlsCert === undefined || tlsKey === undefined)
+    throw new PilotageError('bad-request', '--tls-cert and --tls-key go together: give both');
+  return { kind: 'files', cert: path.resolve(cwd, tlsCert), key: path.resolve(cwd, tlsKey) };
+}
+
+function checkLease({ heartbeatSeconds = 30, leaseSeconds }: ServeOptions): void {
+  if (heartbeatSeconds <= 0) throw new PilotageError('bad-request', 'the heartbeat must be longer than nothing');
+  if (leaseSeconds === undefined || leaseSeconds > heartbeatSeconds) return;
+  throw new PilotageError(
+    'bad-request',
+    `a lease of ${leaseSeconds} s runs out before the next heartbeat (${heartbeatSeconds} s): make it at least twice as long`,
+  );
+}

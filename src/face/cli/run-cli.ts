@@ -1,0 +1,53 @@
+import { CommanderError } from 'commander';
+import { messageOf, PilotageError } from '../../ground/base/errors.ts';
+import { ServerUnreachable } from '../../ground/client/transport.ts';
+import type { CliContext } from './context.ts';
+import { EXIT, exitCodeOf } from './exit-codes.ts';
+import { printLine } from './output.ts';
+import { createProgram, type Outcome } from './program.ts';
+
+/** Runs one command line (without `node` and the script). Resolves with the exit code; never rejects. */
+export async function runCli(argv: readonly string[], context: CliContext): Promise<number> {
+  const outcome: Outcome = { code: EXIT.done, isRun: false, verbose: false };
+  try {
+    const { words, command } = splitCommand(argv);
+    await createProgram(context, outcome, command).parseAsync(words, { from: 'user' });
+    return outcome.code;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
+    if (error instanceof CommanderError && error.code === 'commander.help') return EXIT.usage;
+    await tell(error, context, outcome);
+    if (outcome.isRun || argv[0] === 'run') return EXIT.ours;
+    return error instanceof CommanderError ? EXIT.usage : exitCodeOf(error);
+  }
+}
+
+/** What is behind the first `--` is a command to run and nobody else's. */
+function splitCommand(argv: readonly string[]): { words: string[]; command: string[] | undefined } {
+  const at = argv.indexOf('--');
+  return at < 0 ? { words: [...argv], command: undefined } : { words: argv.slice(0, at), command: argv.slice(at + 1) };
+}
+
+async function tell(error: unknown, context: CliContext, outcome: Outcome): Promise<void> {
+  await printLine(context.stderr, `pilotage: ${toLine(error)}`);
+  if (outcome.verbose && error instanceof Error) await printLine(context.stderr, error.stack ?? '');
+}
+
+function toLine(error: unknown): string {
+  if (error instanceof CommanderError) return usageLine(error.message);
+  const message = messageOf(error)
+    .trim()
+    .replace(/\s*\n\s*/g, '; ');
+  const isExpected = error instanceof PilotageError || error instanceof ServerUnreachable;
+  return isExpected ? message : `${message} (unexpected; --verbose shows where)`;
+}
+
+/** commander's words in ours: one line, with the nearest word and where to read on. */
+function usageLine(message: string): string {
+  const words = /^error: too many arguments for '(run|submit)'/.exec(message)?.[1];
+  if (words) return `the command to run is written behind '--': pilotage ${words} -- COMMAND`;
+  const [first = '', second = ''] = message.replace(/^error: /, '').split('\n');
+  const nearest = /\(Did you mean (.*)\?\)/.exec(second)?.[1];
+  const hint = nearest ? `: did you mean '${nearest}'?` : '';
+  return `${first.replace(/\.$/, '')}${hint}`;
+}

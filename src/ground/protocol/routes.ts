@@ -1,0 +1,232 @@
+import Type from 'typebox';
+import { MissingReply, MissingRequest } from './blob.ts';
+import { ExchangeReply, ExchangeRequest, RegisterReply, RegisterRequest } from './exchange.ts';
+import { ProjectRequest, ProjectView, StatusView } from './project.ts';
+import { Count, closed, DigestText, Name } from './schema.ts';
+import { ItemsRequest, SubmissionView, SubmitReply, SubmitRequest } from './submission.ts';
+import { ChangedReply, ResultsPage, Selection, TaskDetail, TaskPage, WhyReply } from './task.ts';
+import { TaskStatus } from './task-state.ts';
+import { NewToken, TokenRequest, TokenView } from './token.ts';
+import { WorkerSelection, WorkerView } from './worker.ts';
+
+const SubmissionParams = closed({ id: Type.Integer({ minimum: 1 }) });
+const TaskParams = closed({ id: Type.String({ maxLength: 32 }) });
+const BlobParams = closed({ project: Name, digest: DigestText });
+const Page = {
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+  after: Type.Optional(Type.String({ maxLength: 64 })),
+};
+
+/** The whole API in one table. */
+export const routes = {
+  status: {
+    method: 'GET',
+    path: '/status',
+    summary: 'The pool at a glance',
+    query: closed({ project: Type.Optional(Name) }),
+    reply: StatusView,
+  },
+
+  submit: {
+    method: 'POST',
+    path: '/submissions',
+    summary: 'Submit tasks: all of one request or none',
+    body: SubmitRequest,
+    reply: SubmitReply,
+    status: 201,
+  },
+  addItems: {
+    method: 'POST',
+    path: '/submissions/:id/items',
+    summary: 'Add a chunk of items to a submission that is still open',
+    params: SubmissionParams,
+    body: ItemsRequest,
+    reply: SubmissionView,
+  },
+  closeSubmission: {
+    method: 'POST',
+    path: '/submissions/:id/close',
+    summary: 'Complete an open submission: from here on it is accepted and visible',
+    params: SubmissionParams,
+    reply: SubmissionView,
+  },
+  submission: {
+    method: 'GET',
+    path: '/submissions/:id',
+    summary: 'One submission; with waitSeconds the answer waits until it is finished or something of it changes',
+    params: SubmissionParams,
+    query: closed({
+      waitSeconds: Type.Optional(Type.Number({ minimum: 0, maximum: 60 })),
+      finishedOnly: Type.Optional(Type.Boolean()),
+    }),
+    reply: SubmissionView,
+  },
+  submissions: {
+    method: 'GET',
+    path: '/submissions',
+    summary: 'Submissions, newest first',
+    query: closed({ project: Type.Optional(Name), ...Page }),
+    reply: Type.Array(SubmissionView),
+  },
+
+  tasks: {
+    method: 'GET',
+    path: '/tasks',
+    summary: 'Tasks, in order',
+    query: closed({
+      project: Type.Optional(Name),
+      state: Type.Optional(TaskStatus),
+      submission: Type.Optional(Type.Integer({ minimum: 1 })),
+      ...Page,
+    }),
+    reply: TaskPage,
+  },
+  task: {
+    method: 'GET',
+    path: '/tasks/:id',
+    summary: 'One task with its attempts',
+    params: TaskParams,
+    reply: TaskDetail,
+  },
+  why: {
+    method: 'GET',
+    path: '/tasks/:id/why',
+    summary: 'Why a task (or the first unfinished one of a submission) is in its state',
+    params: TaskParams,
+    reply: WhyReply,
+  },
+  logs: {
+    method: 'GET',
+    path: '/tasks/:id/logs',
+    summary: 'Output of a task as JSON lines; with follow until the task ends',
+    params: TaskParams,
+    query: closed({
+      attempt: Type.Optional(Type.Integer({ minimum: 1 })),
+      stream: Type.Optional(Type.String()),
+      follow: Type.Optional(Type.Boolean()),
+    }),
+    raw: 'out',
+  },
+  results: {
+    method: 'GET',
+    path: '/results/:id',
+    summary: 'Output files of a task or of all tasks of a submission',
+    params: TaskParams,
+    query: closed({ attempt: Type.Optional(Type.Integer({ minimum: 1 })), ...Page }),
+    reply: ResultsPage,
+  },
+  cancel: { method: 'POST', path: '/tasks/cancel', summary: 'Cancel tasks', body: Selection, reply: ChangedReply },
+  retry: {
+    method: 'POST',
+    path: '/tasks/retry',
+    summary: 'Queue failed and cancelled tasks again',
+    body: Selection,
+    reply: ChangedReply,
+  },
+  acceptLate: {
+    method: 'POST',
+    path: '/tasks/:id/accept',
+    summary: 'Make a report that was kept aside the outcome of a failed task',
+    params: TaskParams,
+    body: closed({ attempt: Type.Optional(Count) }),
+    reply: TaskDetail,
+  },
+
+  workers: {
+    method: 'GET',
+    path: '/workers',
+    summary: 'Workers',
+    query: closed({ all: Type.Optional(Type.Boolean()) }),
+    reply: Type.Array(WorkerView),
+  },
+  register: {
+    method: 'POST',
+    path: '/workers',
+    summary: 'Register a worker: a session of its own',
+    body: RegisterRequest,
+    reply: RegisterReply,
+    status: 201,
+  },
+  exchange: {
+    method: 'POST',
+    path: '/workers/:session/exchange',
+    summary: 'The one call of a worker: reports, heartbeats, claims',
+    params: closed({ session: Type.String({ maxLength: 64 }) }),
+    body: ExchangeRequest,
+    reply: ExchangeReply,
+  },
+  leave: {
+    method: 'POST',
+    path: '/workers/:session/leave',
+    summary: 'A worker ends: what it still holds goes back uncharged',
+    params: closed({ session: Type.String({ maxLength: 64 }) }),
+    reply: ChangedReply,
+  },
+  drainWorkers: {
+    method: 'POST',
+    path: '/workers/drain',
+    summary: 'Let workers finish what they run, claim no more, and end',
+    body: WorkerSelection,
+    reply: ChangedReply,
+  },
+  stopWorkers: {
+    method: 'POST',
+    path: '/workers/stop',
+    summary: 'End workers at once; what they run goes back to the queue',
+    body: WorkerSelection,
+    reply: ChangedReply,
+  },
+
+  projects: { method: 'GET', path: '/projects', summary: 'Projects', reply: Type.Array(ProjectView) },
+  createProject: {
+    method: 'POST',
+    path: '/projects',
+    summary: 'Make a project',
+    body: ProjectRequest,
+    reply: ProjectView,
+    status: 201,
+  },
+
+  missingBlobs: {
+    method: 'POST',
+    path: '/projects/:project/blobs/missing',
+    summary: 'Which of these digests the project lacks',
+    params: closed({ project: Name }),
+    body: MissingRequest,
+    reply: MissingReply,
+  },
+  putBlob: {
+    method: 'PUT',
+    path: '/projects/:project/blobs/:digest',
+    summary: 'Upload bytes; they are verified against their digest',
+    params: BlobParams,
+    raw: 'in',
+    status: 204,
+  },
+  getBlob: {
+    method: 'GET',
+    path: '/projects/:project/blobs/:digest',
+    summary: 'Download bytes',
+    params: BlobParams,
+    raw: 'out',
+  },
+
+  tokens: { method: 'GET', path: '/tokens', summary: 'Tokens (never the secrets)', reply: Type.Array(TokenView) },
+  createToken: {
+    method: 'POST',
+    path: '/tokens',
+    summary: 'Make a token',
+    body: TokenRequest,
+    reply: NewToken,
+    status: 201,
+  },
+  revokeToken: {
+    method: 'DELETE',
+    path: '/tokens/:id',
+    summary: 'Revoke a token, at once',
+    params: SubmissionParams,
+    reply: TokenView,
+  },
+} as const;
+
+export type Routes = typeof routes;

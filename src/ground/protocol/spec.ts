@@ -1,0 +1,79 @@
+import Type from 'typebox';
+import { Bytes, closed, DigestText, Seconds } from './schema.ts';
+
+/** What a task asks for and a worker offers. `named` counts any other resource; `labels` must be equal. */
+export const Resources = closed({
+  cpus: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: 1_000_000, description: 'processor cores, 1 unless said otherwise' }),
+  ),
+  memory: Type.Optional(Bytes),
+  gpus: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000 })),
+  named: Type.Optional(Type.Record(Type.String({ maxLength: 64 }), Type.Integer({ minimum: 0 }))),
+  labels: Type.Optional(Type.Record(Type.String({ maxLength: 64 }), Type.String({ maxLength: 256 }))),
+});
+export type Resources = Type.Static<typeof Resources>;
+
+const RelativePath = Type.String({ minLength: 1, maxLength: 4096 });
+
+/** A file or directory that is put into the sandbox before the program starts. */
+export const InputFile = closed({
+  name: RelativePath,
+  digest: DigestText,
+  kind: Type.Union([Type.Literal('file'), Type.Literal('tree')]),
+  executable: Type.Optional(Type.Boolean()),
+});
+export type InputFile = Type.Static<typeof InputFile>;
+
+/** A pattern of files that the program leaves in its sandbox. `results` fetches what matched. */
+export const OutputPattern = closed({ pattern: RelativePath, optional: Type.Optional(Type.Boolean()) });
+export type OutputPattern = Type.Static<typeof OutputPattern>;
+
+export const RetryPolicy = closed({
+  limit: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 1000,
+      description: 'runs after the first that may fail, 0 unless said otherwise',
+    }),
+  ),
+  backoffSeconds: Type.Optional(
+    Type.Number({
+      minimum: 0,
+      maximum: 86_400,
+      description: 'wait before the second run; doubled each time, up to an hour; 1 s',
+    }),
+  ),
+  lostLimit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 1000, description: 'after so many lost workers the task fails; 3' }),
+  ),
+  endedLimit: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 100_000,
+      description: 'after so many pilots that ended as planned the task fails; 100',
+    }),
+  ),
+});
+export type RetryPolicy = Type.Static<typeof RetryPolicy>;
+
+/**
+ * What is to be done, the same for all tasks of a submission but for `{name}` placeholders, which stand for fields of
+ * a task's payload. Without a command the payload alone is the task, for claimants that know what to do with it.
+ */
+export const TaskSpec = closed({
+  command: Type.Optional(Type.Array(Type.String({ maxLength: 131_072 }), { minItems: 1, maxItems: 10_000 })),
+  env: Type.Optional(
+    Type.Record(
+      Type.String({ minLength: 1, maxLength: 256, pattern: '^[^=\\u0000]+$' }),
+      Type.String({ maxLength: 131_072 }),
+    ),
+  ),
+  inputs: Type.Optional(Type.Array(InputFile, { maxItems: 100_000 })),
+  outputs: Type.Optional(Type.Array(OutputPattern, { maxItems: 10_000 })),
+  resources: Type.Optional(Resources),
+  timeLimitSeconds: Type.Optional(Seconds),
+  timeRequestSeconds: Type.Optional(Seconds),
+  memoryLimit: Type.Optional(Bytes),
+  retry: Type.Optional(RetryPolicy),
+});
+export type TaskSpec = Type.Static<typeof TaskSpec>;

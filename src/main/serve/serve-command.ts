@@ -1,0 +1,175 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
+import type { ServeOptions } from '../../face/cli/context.ts';
+import { PilotageError } from '../../ground/base/errors.ts';
+import type { Log } from '../../ground/base/log.ts';
+import { PROTOCOL_VERSION } from '../../ground/protocol/limits.ts';
+import { createAccess, newSecret } from '../../server/access/access.ts';
+import { openBlobs } from '../../server/blobs/blobs.ts';
+import { registerApi } from '../../server/http/api.ts';
+import { registerDocuments } from '../../server/http/documents.ts';
+import { registerHealth } from '../../server/http/health.ts';
+import { registerMetrics } from '../../server/http/metrics.ts';
+import { startKeeper } from '../../server/pool/keeper.ts';
+import type { Parts } from '../../server/pool/parts.ts';
+import { createPool } from '../../server/pool/pool.ts';
+import { DEFAULT_SETTINGS, type PoolSettings } from '../../server/pool/settings.ts';
+import { createSignals } from '../../server/pool/signals.ts';
+import { openPostgres } from '../../server/store/postgres/open-postgres.ts';
+import { takeDataDirectory } from '../../server/store/sqlite/data-directory.ts';
+import { openSqlite } from '../../server/store/sqlite/open-sqlite.ts';
+import type { Store } from '../../server/store/store.ts';
+import { createListener } from '../../server/web/listener.ts';
+import { VERSION } from '../version.ts';
+import { type Certificate, readCertificate, selfMadeCertificate } from './certificate.ts';
+import { isLoopback, listen } from './listen.ts';
+import { startLocalWorkers } from './local-workers.ts';
+import { serverFiles } from './server-files.ts';
+
+/** A server of this database counts as alive for so long after its last sign. */
+const ALIVE_WITHIN_MS = 15_000;
+
+/** Builds a server, runs it until SIGTERM or SIGINT, and takes it apart in order. Resolves with the exit code. */
+export async function runServe(options: ServeOptions): Promise<number> {
+  const host = options.listen?.host ?? '127.0.0.1';
+  refuseOpen(host, options);
+  const log = pino(
+    { level: ['info', 'debug', 'trace'][options.verbose] ?? 'trace', base: { pid: process.pid } },
+    pino.destination({ dest: 2, sync: true }),
+  ) as unknown as Log;
+  const { store, release } = await openStore(options, log);
+  try {
+    return await serve(options, host, store, log);
+  } finally {
+    await store.close();
+    release();
+  }
+}
+
+function refuseOpen(host: string, options: ServeOptions): void {
+  if (isLoopback(host) || options.tls.kind !== 'none' || options.insecure) return;
+  throw new PilotageError(
+    'bad-request',
+    `listening on ${host} would send tokens over the network in the clear: add --tls-self-made, or --tls-cert and --tls-key, or say --insecure if the network itself is safe`,
+  );
+}
+
+async function openStore(options: ServeOptions, log: Log): Promise<{ store: Store; release: () => void }> {
+  if (options.database === undefined) return { store: await openSqlite(options.data), release: () => undefined };
+  const lock = takeDataDirectory(options.data, () => 0);
+  try {
+    return { store: await openPostgres(options.database, (message) => log.warn({}, message)), release: lock.release };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function serve(options: ServeOptions, host: string, store: Store, log: Log): Promise<number> {
+  const startedAt = Date.now();
+  const files = serverFiles(options.data);
+  const settings = settingsOf(options);
+  const id = randomUUID();
+  const { extendedMs } = await store.startServer({
+    id,
+    host: hostname(),
+    pid: process.pid,
+    lease: settings,
+    aliveWithinMs: ALIVE_WITHIN_MS,
+  });
+  if (extendedMs > 0) log.info({ extendedMs }, 'leases were extended by the time that no server was there');
+  await store.createProject({ name: 'default', owner: 'admin' });
+  const access = createAccess(store, () => performance.now());
+  await access.adopt(files.adminToken(newSecret), 'admin');
+
+  const closing = new AbortController();
+  const blobs = await openBlobs(options.blobs ?? join(options.data, 'blobs'));
+  const partsButDirty = {
+    store,
+    blobs,
+    signals: createSignals(store),
+    settings,
+    version: VERSION,
+    closing: closing.signal,
+    log,
+  };
+  const keeper = startKeeper(partsButDirty, id);
+  const parts: Parts = { ...partsButDirty, dirty: keeper.dirty };
+  const pool = createPool(parts, { protocol: PROTOCOL_VERSION, startedAt });
+
+  const certificate = await certificateOf(options);
+  const app = createListener({ access, log, tls: certificate });
+  await registerDocuments(app, VERSION);
+  registerMetrics(app, pool);
+  registerHealth(app, store);
+  registerApi(app, pool, access);
+  const address = await listen(app, { host, port: options.listen?.port }, files);
+  const url = `${certificate ? 'https' : 'http'}://${address.host.includes(':') && !address.host.startsWith('[') ? `[${address.host}]` : address.host}:${address.port}`;
+  files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
+  sayWhere(url, certificate, address.insteadOf, options.data);
+  const workers = startLocalWorkers({
+    count: options.workers,
+    url: localUrl(url, host),
+    fingerprint: certificate?.fingerprint ?? null,
+    data: options.data,
+    verbose: options.verbose,
+    log,
+  });
+
+  const signal = await stopSignal();
+  log.info({ signal }, 'stopping: local workers first, then the listener, then the database');
+  await workers.stop();
+  closing.abort();
+  files.withdraw();
+  await app.close();
+  await keeper.stop();
+  return 0;
+}
+
+function settingsOf(options: ServeOptions): PoolSettings {
+  const heartbeatMs =
+    options.heartbeatSeconds === undefined ? DEFAULT_SETTINGS.heartbeatMs : options.heartbeatSeconds * 1000;
+  const leaseMs = options.leaseSeconds === undefined ? 2 * heartbeatMs : options.leaseSeconds * 1000;
+  if (leaseMs < 2 * heartbeatMs)
+    throw new PilotageError(
+      'bad-request',
+      `a lease of ${leaseMs / 1000} s is shorter than two heartbeats of ${heartbeatMs / 1000} s: one late heartbeat would lose a worker. Make the lease longer or the heartbeats more frequent`,
+    );
+  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs };
+}
+
+async function certificateOf(options: ServeOptions): Promise<Certificate | null> {
+  switch (options.tls.kind) {
+    case 'none':
+      return null;
+    case 'self-made':
+      return selfMadeCertificate(options.data);
+    case 'files':
+      return readCertificate(options.tls.cert, options.tls.key);
+  }
+}
+
+function sayWhere(url: string, certificate: Certificate | null, insteadOf: number | null, data: string): void {
+  const lines = [`Pilotage ${VERSION} serves at ${url}`];
+  if (insteadOf !== null) lines.push(`  port ${insteadOf} was not free; this one is kept from now on`);
+  if (certificate) lines.push(`  fingerprint of its certificate: ${certificate.fingerprint}`);
+  lines.push(
+    `  data: ${data}`,
+    `  administrator's token: ${join(data, 'admin-token')}`,
+    '  Ctrl-C ends it; nothing is lost by that',
+  );
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+/** A server that listens everywhere is reached by its own machine at its loopback address. */
+function localUrl(url: string, host: string): string {
+  return host === '0.0.0.0' || host === '::' ? url.replace(/\/\/[^/]*:(\d+)$/, '//127.0.0.1:$1') : url;
+}
+
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal));
+  });
+}

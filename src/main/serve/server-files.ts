@@ -1,0 +1,58 @@
+import { randomUUID } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { PilotageError } from '../../ground/base/errors.ts';
+
+/** The small files of a data directory: where the server is, what opens it, which port it keeps. */
+export interface ServerFiles {
+  /** The administrator's token; made by `make` unless it is there. */
+  adminToken(make: () => string): string;
+  keptPort(): number | undefined;
+  keepPort(port: number): void;
+  announce(facts: { url: string; pid: number; fingerprint: string | null; version: string }): void;
+  withdraw(): void;
+}
+
+export function serverFiles(directory: string): ServerFiles {
+  const path = (name: string) => join(directory, name);
+  return {
+    adminToken(make) {
+      if (!existsSync(path('admin-token'))) write(path('admin-token'), `${make()}\n`, 0o600);
+      chmodSync(path('admin-token'), 0o600);
+      return readFileSync(path('admin-token'), 'utf8').trim();
+    },
+    keptPort: () => (existsSync(path('port')) ? toPort(readFileSync(path('port'), 'utf8'), path('port')) : undefined),
+    keepPort: (port) => write(path('port'), `${port}\n`, 0o644),
+    announce: (facts) => write(path('server.json'), `${JSON.stringify(facts, null, 2)}\n`, 0o644),
+    withdraw: () => rmSync(path('server.json'), { force: true }),
+  };
+}
+
+function toPort(text: string, path: string): number {
+  const port = Number(text.trim());
+  if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
+  throw new PilotageError(
+    'storage-failed',
+    `${path} should hold the port that this server keeps, but says '${text.trim().slice(0, 40)}': write the port into it, or remove it to have another one chosen`,
+  );
+}
+
+/** Whole or not at all, whatever happens meanwhile. */
+function write(path: string, text: string, mode: number): void {
+  const temporary = `${path}.${randomUUID()}`;
+  writeFileSync(temporary, text, { mode });
+  const file = openSync(temporary, 'r');
+  fsyncSync(file);
+  closeSync(file);
+  renameSync(temporary, path);
+}

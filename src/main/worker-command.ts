@@ -1,0 +1,100 @@
+import { readFileSync, statSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
+import path from 'node:path';
+import pino from 'pino';
+import { PilotageError } from '../ground/base/errors.ts';
+import { createClient } from '../ground/client/client.ts';
+import { httpTransport } from '../ground/client/http-transport.ts';
+import { startWorker, type Worker } from '../worker/worker/worker.ts';
+
+/** What `pilotage worker` was told, already read from flags, environment and files. Sizes in bytes, times in seconds. */
+export interface WorkerCommandOptions {
+  readonly version: string;
+  readonly server: string;
+  /** Read at each call, so that it may be replaced while the worker runs. */
+  readonly tokenFile: string;
+  readonly fingerprint?: string;
+  readonly slots?: number;
+  readonly memory?: number;
+  readonly gpus?: number;
+  readonly named?: Readonly<Record<string, number>>;
+  /** Default: `pilotage-worker-<uid>` in the directory for temporary files. */
+  readonly workDirectory?: string;
+  readonly cacheBytes?: number;
+  readonly name?: string;
+  readonly zone?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly projects?: readonly string[];
+  readonly wallTimeSeconds?: number;
+  readonly untilIdleSeconds?: number;
+  readonly keepSandboxes?: boolean;
+  /** 0: warnings and errors, 1: what it does (default), 2: everything. */
+  readonly verbosity?: number;
+}
+
+const LEVELS = ['warn', 'info', 'debug'];
+
+/** Runs a worker in this process until it ends; resolves with the exit code. */
+export async function runWorker(options: WorkerCommandOptions): Promise<number> {
+  const log = pino(
+    { level: LEVELS[options.verbosity ?? 1] ?? 'debug', base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ fd: 2, sync: true }),
+  );
+  const target = {
+    url: options.server,
+    ...(options.fingerprint === undefined ? {} : { fingerprint: options.fingerprint }),
+  };
+  const token = tokenReader(options.tokenFile);
+  const client = createClient(httpTransport(target), token);
+  const { server: _server, tokenFile: _tokenFile, fingerprint: _fingerprint, workDirectory, ...rest } = options;
+  const worker = await startWorker({
+    ...rest,
+    client,
+    log,
+    server: target,
+    environment: process.env,
+    workDirectory: workDirectory ?? path.join(tmpdir(), `pilotage-worker-${userInfo().uid}`),
+  });
+  const forget = obeySignals(worker);
+  try {
+    return await worker.done;
+  } finally {
+    forget();
+    client.close();
+  }
+}
+
+/** TERM and INT end the worker as planned, a second one at once; USR1 and USR2 let it finish what it runs. */
+function obeySignals(worker: Worker): () => void {
+  let asked = false;
+  const stop = (): void => {
+    if (asked) process.exit(130);
+    asked = true;
+    worker.stop();
+  };
+  const on = { SIGTERM: stop, SIGINT: stop, SIGUSR1: worker.drain, SIGUSR2: worker.drain };
+  for (const [signal, act] of Object.entries(on)) process.on(signal, act);
+  return () => {
+    for (const [signal, act] of Object.entries(on)) process.off(signal, act);
+  };
+}
+
+/** Refuses a file that others can read. While the file is being replaced the last token serves. */
+function tokenReader(file: string): () => string {
+  let last: string | undefined;
+  const read = (): string => {
+    const { mode } = statSync(file);
+    if ((mode & 0o077) !== 0) {
+      throw new PilotageError('forbidden', `the token file ${file} can be read by others: run 'chmod 600 ${file}'`);
+    }
+    return readFileSync(file, 'utf8').trim();
+  };
+  return () => {
+    try {
+      last = read();
+    } catch (error) {
+      if (last === undefined) throw error;
+    }
+    return last;
+  };
+}

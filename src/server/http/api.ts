@@ -1,0 +1,215 @@
+import { Readable } from 'node:stream';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { PilotageError } from '../../ground/base/errors.ts';
+import { Problem } from '../../ground/protocol/problem.ts';
+import {
+  API,
+  type BodyOf,
+  type ParamsOf,
+  type QueryOf,
+  type ReplyOf,
+  type Route,
+} from '../../ground/protocol/route.ts';
+import { type Routes, routes } from '../../ground/protocol/routes.ts';
+import type { Access } from '../access/access.ts';
+import { requireScope } from '../access/principal.ts';
+import type { Pool } from '../pool/pool.ts';
+import { time, timeOrNull } from '../pool/views.ts';
+import type { TokenRow } from '../store/verbs/tokens.ts';
+
+interface Call<R> {
+  readonly who: FastifyRequest['principal'];
+  readonly params: ParamsOf<R>;
+  readonly query: QueryOf<R>;
+  readonly body: BodyOf<R>;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+type Handlers = { readonly [K in keyof Routes]: (call: Call<Routes[K]>) => Promise<ReplyOf<Routes[K]> | FastifyReply> };
+
+/** The API: every route of the protocol's table, translated into one call on the pool. */
+export function registerApi(app: FastifyInstance, pool: Pool, access: Access): void {
+  app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
+  const handlers = createHandlers(pool, access);
+  for (const [name, route] of Object.entries(routes) as [keyof Routes, Route][]) {
+    const handler = handlers[name] as (call: Call<Route>) => Promise<unknown>;
+    app.route({
+      method: route.method,
+      url: API + route.path,
+      schema: schemaOf(route, name),
+      // Bytes are streamed, and verified by their digest: how many there may be is the disk's business.
+      ...(route.raw === 'in' ? { bodyLimit: Number.MAX_SAFE_INTEGER } : {}),
+      ...(route.query ? { preValidation: async (request) => void (request.query = fromText(request.query)) } : {}),
+      ...(route.params
+        ? { preParsing: async (request) => void (request.params = idAsNumber(route, request.params)) }
+        : {}),
+      handler: async (request, reply) => {
+        const { params, query, body, principal } = request;
+        const answer = await handler({ who: principal, params, query, body, request, reply } as unknown as Call<Route>);
+        if (reply.sent || answer === reply) return reply;
+        return reply.code(route.status ?? 200).send(answer);
+      },
+    });
+  }
+}
+
+function schemaOf(route: Route, name: string) {
+  return {
+    operationId: name,
+    summary: route.summary,
+    tags: [route.path.split('/')[1] ?? ''],
+    ...(route.params ? { params: route.params } : {}),
+    ...(route.query ? { querystring: route.query } : {}),
+    ...(route.body ? { body: route.body } : {}),
+    response: { ...(route.reply ? { [route.status ?? 200]: route.reply } : {}), '4xx': Problem, '5xx': Problem },
+  };
+}
+
+/** In an address everything is text: what reads as a number or a truth value is meant as one, where the schema says so. */
+function fromText(query: unknown): Record<string, unknown> {
+  const texts = new Set(['project', 'after', 'state', 'stream']);
+  return Object.fromEntries(
+    Object.entries(query as Record<string, string>).map(([key, value]) => {
+      if (texts.has(key)) return [key, value];
+      if (value === 'true' || value === 'false') return [key, value === 'true'];
+      return [key, value !== '' && Number.isFinite(Number(value)) ? Number(value) : value];
+    }),
+  );
+}
+
+function idAsNumber(route: Route, params: unknown): unknown {
+  const { id } = params as { id?: string };
+  const wanted = (route.params as { properties?: { id?: { type?: string } } }).properties?.id?.type;
+  return wanted === 'integer' && id !== undefined && /^\d+$/.test(id)
+    ? { ...(params as object), id: Number(id) }
+    : params;
+}
+
+function createHandlers(pool: Pool, access: Access): Handlers {
+  return {
+    status: ({ who, query }) => pool.status(who, query.project),
+
+    submit: ({ who, body }) => pool.submit(who, body),
+    addItems: ({ who, params, body }) => pool.addItems(who, params.id, body.offset, body.items),
+    closeSubmission: ({ who, params }) => pool.closeSubmission(who, params.id),
+    submission: ({ who, params, query, request }) =>
+      pool.submission(
+        who,
+        params.id,
+        { seconds: query.waitSeconds ?? 0, finishedOnly: query.finishedOnly ?? false },
+        request.gone,
+      ),
+    submissions: ({ who, query }) => pool.submissions(who, query.project, query),
+
+    tasks: ({ who, query }) => pool.tasks(who, query, query),
+    task: ({ who, params }) => pool.task(who, params.id),
+    why: ({ who, params }) => pool.why(who, params.id),
+    logs: async ({ who, params, query, request, reply }) => {
+      const streams = query.stream === undefined ? ['stdout', 'stderr'] : [query.stream];
+      const pieces = pool.logs(
+        who,
+        params.id,
+        { attempt: query.attempt, streams, follow: query.follow ?? false },
+        request.gone,
+      );
+      // The first piece is awaited here, so that what is wrong becomes an error and not a broken stream.
+      const first = await pieces.next();
+      return reply.type('application/x-ndjson').send(Readable.from(toLines(first, pieces)));
+    },
+    results: ({ who, params, query }) => pool.results(who, params.id, query.attempt, query),
+    cancel: async ({ who, body }) => ({ changed: await pool.cancel(who, body) }),
+    retry: async ({ who, body }) => ({ changed: await pool.retry(who, body) }),
+    acceptLate: ({ who, params, body }) => pool.acceptLate(who, params.id, body.attempt),
+
+    workers: ({ who, query }) => pool.workers(who, query.all ?? false),
+    register: ({ who, body }) => pool.register(who, body),
+    exchange: ({ who, params, body, request }) =>
+      pool.exchange(who, params.session, sessionSecret(request), body, request.gone) as Promise<
+        ReplyOf<Routes['exchange']>
+      >,
+    leave: async ({ who, params, request }) => ({
+      changed: await pool.leave(who, params.session, sessionSecret(request)),
+    }),
+    drainWorkers: async ({ who, body }) => ({ changed: await pool.instruct(who, namesOf(body), 'drain') }),
+    stopWorkers: async ({ who, body }) => ({ changed: await pool.instruct(who, namesOf(body), 'stop') }),
+
+    projects: ({ who }) => pool.projects(who),
+    createProject: ({ who, body }) => pool.createProject(who, body.name),
+
+    missingBlobs: async ({ who, params, body }) => ({
+      missing: await pool.missingBlobs(who, params.project, body.digests),
+    }),
+    putBlob: async ({ who, params, request, reply }) => {
+      await pool.putBlob(who, params.project, params.digest, request.body as Readable);
+      return reply.code(204).send();
+    },
+    getBlob: async ({ who, params, request, reply }) =>
+      sendBytes(reply, request, (start) => pool.getBlob(who, params.project, params.digest, start)),
+
+    tokens: async ({ who }) => {
+      requireScope(who, 'admin');
+      return (await access.list()).map(viewOfToken);
+    },
+    createToken: async ({ who, body }) => {
+      requireScope(who, 'admin');
+      const { row, token } = await access.createToken({
+        name: body.name,
+        scopes: body.scopes,
+        projects: body.projects ?? null,
+        expiresInSeconds: body.expiresInSeconds ?? null,
+      });
+      return { ...viewOfToken(row), token };
+    },
+    revokeToken: async ({ who, params }) => {
+      requireScope(who, 'admin');
+      return viewOfToken(await access.revoke(params.id));
+    },
+  };
+}
+
+async function* toLines(first: IteratorResult<object>, rest: AsyncGenerator<object>): AsyncGenerator<string> {
+  if (first.done) return;
+  yield `${JSON.stringify(first.value)}\n`;
+  for await (const piece of rest) yield `${JSON.stringify(piece)}\n`;
+}
+
+function sessionSecret(request: FastifyRequest): string {
+  const secret = request.headers['x-pilotage-session'];
+  if (typeof secret === 'string') return secret;
+  throw new PilotageError(
+    'session-ended',
+    'a worker sends the secret of its session as X-Pilotage-Session: register to get one',
+  );
+}
+
+function namesOf(selection: { workers?: string[] | undefined; all?: boolean | undefined }): string[] | null {
+  if (selection.all) return null;
+  if (selection.workers && selection.workers.length > 0) return selection.workers;
+  throw new PilotageError('bad-request', 'nothing was named: give workers, or say that all are meant');
+}
+
+/** Whole, or from an offset on (`Range: bytes=N-`), for downloads that broke off. */
+async function sendBytes(
+  reply: FastifyReply,
+  request: FastifyRequest,
+  read: (start: number) => Promise<{ size: number; bytes: Readable }>,
+): Promise<FastifyReply> {
+  const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
+  const { size, bytes } = await read(start);
+  reply.type('application/octet-stream').header('content-length', String(Math.max(0, size - start)));
+  if (start > 0) reply.code(206).header('content-range', `bytes ${start}-${size - 1}/${size}`);
+  return reply.send(bytes);
+}
+
+function viewOfToken(row: TokenRow) {
+  return {
+    id: row.id,
+    name: row.name,
+    scopes: JSON.parse(row.scopes),
+    projects: row.projects === null ? null : JSON.parse(row.projects),
+    createdAt: time(row.created_at),
+    expiresAt: timeOrNull(row.expires_at),
+    revokedAt: timeOrNull(row.revoked_at),
+  };
+}

@@ -1,0 +1,84 @@
+import { messageOf } from '../../ground/base/errors.ts';
+import type { Parts } from './parts.ts';
+import { endEnding } from './selection.ts';
+
+const TICK_MS = 200;
+const SLOW_TICKS = 5;
+const ALIVE_MS = 5000;
+const ABANDONED_MS = 60_000;
+
+export interface Keeper {
+  /** Something changed: counts are folded with the next tick instead of a later one. */
+  dirty(): void;
+  /** Resolves when the round that is under way is over. */
+  stop(): Promise<void>;
+}
+
+/** What has to happen by itself: counts are added up, leases expire, waiting tasks come due, what is ending is ended. */
+export function startKeeper(parts: Omit<Parts, 'dirty'>, serverId: string): Keeper {
+  let isDirty = true;
+  let tick = 0;
+  let lastAlive = 0;
+  let lastAbandoned = 0;
+  let stopped = false;
+  let round: Promise<void> = Promise.resolve();
+  const withDirty: Parts = { ...parts, dirty: () => void (isDirty = true) };
+
+  const oneRound = async () => {
+    const slow = tick++ % SLOW_TICKS === 0;
+    if (isDirty || slow) {
+      isDirty = false;
+      await fold(withDirty);
+    }
+    if (slow) await expire(withDirty);
+    const now = performance.now();
+    if (now - lastAlive > ALIVE_MS) {
+      lastAlive = now;
+      await parts.store.beatServer({ id: serverId });
+    }
+    if (now - lastAbandoned > ABANDONED_MS) {
+      lastAbandoned = now;
+      while ((await parts.store.dropAbandoned({ olderThanMs: parts.settings.abandonedAfterMs })) > 0);
+    }
+  };
+
+  const next = () => {
+    round = oneRound().catch((error: unknown) =>
+      parts.log.error({ err: error }, `keeping the pool failed, it will be tried again: ${messageOf(error)}`),
+    );
+    void round.then(() => {
+      if (!stopped) timer = setTimeout(next, TICK_MS);
+    });
+  };
+  let timer = setTimeout(next, 0);
+  return {
+    dirty: () => void (isDirty = true),
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      await round;
+      clearTimeout(timer);
+    },
+  };
+}
+
+async function fold(parts: Parts): Promise<void> {
+  for (;;) {
+    const { touched, released } = await parts.store.foldCounts();
+    if (touched.length === 0) break;
+    for (const submission of touched) parts.signals.changed(submission);
+    if (released > 0) parts.signals.queued();
+  }
+  await endEnding(parts);
+}
+
+async function expire(parts: Parts): Promise<void> {
+  const rescued = await parts.store.rescueExpired();
+  if (rescued > 0) parts.log.warn({ rescued }, 'workers were not heard of any more: what they ran is queued again');
+  const due = await parts.store.releaseDue();
+  if (rescued + due > 0) {
+    parts.dirty();
+    parts.signals.queued();
+  }
+  if (parts.store.dialect === 'postgres' && (await parts.store.anyClaimable())) parts.signals.queued();
+}

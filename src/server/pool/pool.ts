@@ -1,0 +1,180 @@
+import { randomBytes } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { parseDigest } from '../../ground/base/digest.ts';
+import { PilotageError } from '../../ground/base/errors.ts';
+import { type Principal, requireScope } from '../access/principal.ts';
+import type { Capacity } from '../core/shape.ts';
+import type { RowState } from '../core/task.ts';
+import { sha256 } from '../store/secrets.ts';
+import { createExchanges, type ExchangeFacts } from './exchange.ts';
+import { type LogWish, readLogs } from './logs.ts';
+import type { Parts } from './parts.ts';
+import { projectOf } from './projects.ts';
+import * as queries from './queries.ts';
+import * as selection from './selection.ts';
+import * as submitting from './submit.ts';
+import { why } from './why.ts';
+
+/** A worker that registers; see the protocol for what the fields mean. */
+export interface RegisterFacts {
+  readonly protocol: number;
+  readonly version: string;
+  readonly name: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly zone: string | null;
+  readonly total: Capacity;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly kinds: readonly string[];
+  readonly projects?: readonly string[] | undefined;
+  readonly remainingSeconds: number | null;
+  readonly replaces?: { readonly session: string; readonly secret: string } | undefined;
+}
+
+/** What can happen. Every action takes who asks for it and refuses with a `PilotageError`. */
+export type Pool = ReturnType<typeof createPool>;
+
+export function createPool(parts: Parts, options: { protocol: number; startedAt: number }) {
+  const exchanges = createExchanges(parts);
+  return {
+    status: (who: Principal, project?: string) => queries.getStatus(parts, who, project, options.startedAt),
+
+    submit: (who: Principal, request: submitting.SubmitRequestFacts) => submitting.submit(parts, who, request),
+    addItems: (who: Principal, id: number, offset: number, items: readonly submitting.ItemFacts[]) =>
+      submitting.addItems(parts, who, id, offset, items),
+    closeSubmission: (who: Principal, id: number) => submitting.closeSubmission(parts, who, id),
+    submission: (who: Principal, id: number, wait: { seconds: number; finishedOnly: boolean }, gone: AbortSignal) =>
+      queries.getSubmission(parts, who, id, wait, gone),
+    submissions: (who: Principal, project: string | undefined, page: queries.Page) =>
+      queries.listSubmissions(parts, who, project, page),
+
+    tasks: (
+      who: Principal,
+      filter: { project?: string | undefined; state?: RowState | undefined; submission?: number | undefined },
+      page: queries.Page,
+    ) => queries.listTasks(parts, who, filter, page),
+    task: (who: Principal, id: string) => queries.getTask(parts, who, id),
+    why: (who: Principal, id: string) => why(parts, who, id),
+    logs: (who: Principal, id: string, wish: LogWish, gone: AbortSignal) => readLogs(parts, who, id, wish, gone),
+    results: (who: Principal, id: string, attempt: number | undefined, page: queries.Page) =>
+      queries.listResults(parts, who, id, attempt, page),
+    cancel: (who: Principal, which: selection.SelectionFacts) => selection.cancelTasks(parts, who, which),
+    retry: (who: Principal, which: selection.SelectionFacts) => selection.retryTasks(parts, who, which),
+    acceptLate: (who: Principal, id: string, attempt: number | undefined) =>
+      selection.acceptLate(parts, who, id, attempt),
+
+    workers: (who: Principal, all: boolean) => queries.listWorkers(parts, who, all),
+    register: (who: Principal, worker: RegisterFacts) => register(parts, who, worker, options.protocol),
+    exchange: (who: Principal, session: string, secret: string, facts: ExchangeFacts, gone: AbortSignal) => {
+      requireScope(who, 'work');
+      return exchanges.exchange(session, secret, facts, gone);
+    },
+    async leave(who: Principal, session: string, secret: string): Promise<number> {
+      requireScope(who, 'work');
+      const back = await parts.store.leaveWorker({ session, sessionSecret: secret });
+      exchanges.forget(session);
+      if (back === undefined)
+        throw new PilotageError('session-ended', 'this worker session is not known here (any more)');
+      parts.dirty();
+      if (back > 0) parts.signals.queued();
+      return back;
+    },
+    async instruct(who: Principal, names: readonly string[] | null, instruction: 'drain' | 'stop'): Promise<number> {
+      requireScope(who, 'admin');
+      const sessions = await parts.store.instructWorkers({ names, instruction });
+      if (sessions.length === 0 && names !== null)
+        throw new PilotageError(
+          'not-found',
+          `no worker that is alive is called ${names.join(', ')}: 'pilotage workers' shows those there are`,
+        );
+      for (const session of sessions) parts.signals.session(session);
+      return sessions.length;
+    },
+
+    projects: (who: Principal) => queries.listProjects(parts, who),
+    async createProject(who: Principal, name: string) {
+      requireScope(who, 'admin');
+      const { made } = await parts.store.createProject({ name, owner: who.name });
+      if (!made) throw new PilotageError('already-exists', `there is a project '${name}' already`);
+      return (await queries.listProjects(parts, who)).find((project) => project.name === name) as Awaited<
+        ReturnType<typeof queries.listProjects>
+      >[number];
+    },
+
+    async missingBlobs(who: Principal, project: string, digests: readonly string[]) {
+      requireAny(who);
+      return parts.store.missingBlobs({ projectId: (await projectOf(parts, who, project)).id, digests });
+    },
+    async putBlob(who: Principal, project: string, digest: string, bytes: Readable) {
+      requireAny(who);
+      const { id } = await projectOf(parts, who, project);
+      const size = await parts.blobs.put(parseDigest(digest), bytes);
+      await parts.store.addBlob({ projectId: id, digest, size });
+    },
+    async getBlob(who: Principal, project: string, digest: string, start: number) {
+      requireAny(who);
+      const { id } = await projectOf(parts, who, project);
+      const known = await parts.store.findBlob({ projectId: id, digest });
+      if (!known) throw new PilotageError('not-found', `project '${project}' has no bytes ${digest}`);
+      return parts.blobs.get(parseDigest(digest), start);
+    },
+  };
+}
+
+/** Files are for those who submit and for those who run: both hold tokens for the project. */
+function requireAny(who: Principal): void {
+  if (who.scopes.includes('work')) return;
+  requireScope(who, 'read');
+}
+
+async function register(parts: Parts, who: Principal, worker: RegisterFacts, protocol: number) {
+  requireScope(who, 'work');
+  if (worker.protocol !== protocol) {
+    throw new PilotageError(
+      'incompatible-version',
+      `this worker (Pilotage ${worker.version}, protocol ${worker.protocol}) and the server (Pilotage ${parts.version}, protocol ${protocol}) do not understand each other: install the same version on both`,
+    );
+  }
+  const projects = await projectsOf(parts, who, worker.projects);
+  const session = randomBytes(16).toString('hex');
+  const secret = randomBytes(32).toString('base64url');
+  const { number } = await parts.store.registerWorker({
+    session,
+    secretHash: sha256(secret),
+    tokenId: who.tokenId,
+    name: worker.name,
+    host: worker.host,
+    pid: worker.pid,
+    zone: worker.zone,
+    version: worker.version,
+    kinds: worker.kinds,
+    total: JSON.stringify(worker.total),
+    labels: JSON.stringify(worker.labels),
+    projects,
+    remainingSeconds: worker.remainingSeconds,
+    replaces: worker.replaces ? { session: worker.replaces.session, secretHash: sha256(worker.replaces.secret) } : null,
+    lease: parts.settings,
+  });
+  parts.dirty();
+  parts.signals.queued();
+  parts.log.info({ worker: `w${number}`, name: worker.name, host: worker.host }, 'a worker registered');
+  return {
+    worker: `w${number}`,
+    session,
+    secret,
+    heartbeatSeconds: parts.settings.heartbeatMs / 1000,
+    leaseSeconds: parts.settings.leaseMs / 1000,
+  };
+}
+
+async function projectsOf(
+  parts: Parts,
+  who: Principal,
+  wanted: readonly string[] | undefined,
+): Promise<number[] | null> {
+  const names = wanted ?? who.projects;
+  if (names === null) return null;
+  const ids: number[] = [];
+  for (const name of names) ids.push((await projectOf(parts, who, name)).id);
+  return ids;
+}

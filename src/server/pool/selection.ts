@@ -1,0 +1,121 @@
+import { PilotageError } from '../../ground/base/errors.ts';
+import { parseTarget, type Target } from '../../ground/base/task-id.ts';
+import { type Principal, requireScope } from '../access/principal.ts';
+import type { Parts } from './parts.ts';
+import { projectOf, visibleProjects } from './projects.ts';
+import { viewOfDetail } from './views.ts';
+
+export interface SelectionFacts {
+  readonly targets?: readonly string[] | undefined;
+  readonly all?: boolean | undefined;
+  readonly project?: string | undefined;
+}
+
+interface Chosen {
+  readonly submission: number;
+  readonly idx: number | null;
+  readonly tasks: number;
+}
+
+/** Cancels tasks and whole submissions; programs that run are ended. Returns how many tasks. */
+export async function cancelTasks(parts: Parts, principal: Principal, selection: SelectionFacts): Promise<number> {
+  requireScope(principal, 'submit');
+  let changed = 0;
+  for (const { submission, idx } of await choose(parts, principal, selection, 'unfinished')) {
+    if (idx === null) await parts.store.endSubmission({ id: submission, as: 'cancelled' });
+    else changed += await cancelOne(parts, submission, idx);
+  }
+  return changed + (await endEnding(parts));
+}
+
+async function cancelOne(parts: Parts, submission: number, idx: number): Promise<number> {
+  const { ended, sessions } = await parts.store.endTasks({ submission, idx, as: 'cancelled', limit: 1 });
+  tell(parts, [submission], sessions);
+  return ended;
+}
+
+/** Ends what is ending, chunk by chunk, so that heartbeats come in between. Also called at a start, for what a crash left. */
+export async function endEnding(parts: Parts): Promise<number> {
+  for (let total = 0; ; ) {
+    const { ended, counted, sessions, submissions } = await parts.store.endChunk();
+    if (ended === 0) return total;
+    total += counted;
+    tell(parts, submissions, sessions);
+  }
+}
+
+function tell(parts: Parts, submissions: readonly number[], sessions: readonly string[]): void {
+  parts.dirty();
+  for (const submission of submissions) parts.signals.changed(submission);
+  for (const session of sessions) parts.signals.session(session);
+}
+
+/** Queues failed and cancelled tasks again (`all`: failed ones only). Returns how many. */
+export async function retryTasks(parts: Parts, principal: Principal, selection: SelectionFacts): Promise<number> {
+  requireScope(principal, 'submit');
+  let changed = 0;
+  for (const { submission, idx } of await choose(parts, principal, selection, 'unsuccessful')) {
+    let now: number;
+    do {
+      now = await parts.store.retryTasks({ submission, idx, failedOnly: selection.all === true });
+      changed += now;
+    } while (now === 10_000);
+    tell(parts, [submission], []);
+  }
+  parts.signals.queued();
+  return changed;
+}
+
+async function choose(
+  parts: Parts,
+  principal: Principal,
+  selection: SelectionFacts,
+  all: 'unfinished' | 'unsuccessful',
+): Promise<Chosen[]> {
+  const targets = (selection.targets ?? []).map(parseTarget);
+  if (targets.length > 0) {
+    const chosen: Chosen[] = [];
+    for (const target of targets) chosen.push(await chosenTarget(parts, principal, target));
+    return chosen;
+  }
+  if (!selection.all)
+    throw new PilotageError('bad-request', 'nothing was named: give submissions or tasks, or say that all are meant');
+  const projects = await visibleProjects(parts, principal, selection.project);
+  const ids = (await Promise.all((projects ?? [null]).map((projectId) => parts.store[all]({ projectId })))).flat();
+  return ids.map((submission) => ({ submission, idx: null, tasks: 0 }));
+}
+
+async function chosenTarget(parts: Parts, principal: Principal, target: Target): Promise<Chosen> {
+  const [row] = await parts.store.getSubmissions({ ids: [target.submission] });
+  const name =
+    target.index === undefined ? `submission ${target.submission}` : `task ${target.submission}.${target.index}`;
+  const missing = new PilotageError('not-found', `there is no ${name}: 'pilotage tasks' shows those there are`);
+  if (!row || row.gate === 'loading') throw missing;
+  await projectOf(parts, principal, row.project).catch(() => Promise.reject(missing));
+  if (target.index !== undefined && !(await parts.store.getTask({ submission: target.submission, idx: target.index })))
+    throw missing;
+  return { submission: target.submission, idx: target.index ?? null, tasks: row.tasks };
+}
+
+/** Makes a report that was kept aside the outcome of a task that failed meanwhile. */
+export async function acceptLate(parts: Parts, principal: Principal, id: string, attempt: number | undefined) {
+  requireScope(principal, 'submit');
+  const chosen = await chosenTarget(parts, principal, parseTarget(id));
+  if (chosen.idx === null)
+    throw new PilotageError('bad-request', `'${id}' is a submission: name one task of it, as in '${id}.1'`);
+  const key = { submission: chosen.submission, idx: chosen.idx };
+  const result = await parts.store.acceptLate({ ...key, attempt: attempt ?? null });
+  if (result === 'no-late-report')
+    throw new PilotageError(
+      'not-found',
+      `task ${id} has no report that was kept aside: 'pilotage task ${id}' shows its attempts`,
+    );
+  if (result === 'not-failed')
+    throw new PilotageError(
+      'wrong-state',
+      `task ${id} did not fail: a report that was kept aside can only take the place of a failure`,
+    );
+  tell(parts, [chosen.submission], []);
+  const row = await parts.store.getTask(key);
+  return viewOfDetail(row as NonNullable<typeof row>);
+}

@@ -1,0 +1,136 @@
+import { formatTaskId } from '../../ground/base/task-id.ts';
+import { shownState } from '../core/submission.ts';
+import type { AttemptRow, ResultRow, SubmissionRow, TaskDetailRow, TaskListRow } from '../store/verbs/read-tasks.ts';
+import type { WorkerListRow } from '../store/verbs/workers.ts';
+
+export type { SubmissionRow } from '../store/verbs/read-tasks.ts';
+
+/** Rows as people see them: times in RFC 3339 (UTC), states behind a gate as they count. */
+export function viewOfSubmission(row: SubmissionRow) {
+  const { waiting, queued, running } = row.counts;
+  return {
+    id: row.id,
+    project: row.project,
+    name: row.name,
+    owner: row.owner,
+    tasks: row.tasks,
+    counts: row.counts,
+    finished: row.gate !== 'loading' && waiting + queued + running === 0,
+    priority: row.priority,
+    after: row.after.map((on) => (on.idx === null ? String(on.submission) : formatTaskId(on.submission, on.idx))),
+    submittedAt: time(row.created_at),
+    notBefore: timeOrNull(row.not_before),
+  };
+}
+
+export function viewOfTask(row: TaskListRow) {
+  return {
+    id: formatTaskId(row.submission_id, row.idx),
+    submission: row.submission_id,
+    index: row.idx,
+    project: row.project,
+    name: row.name,
+    state: shownState(row.state, row.gate),
+    attempt: row.attempt,
+    exitCode: row.exit_code,
+    reason: row.state === 'failed' ? row.reason : null,
+    submittedAt: time(row.created_at),
+    startedAt: timeOrNull(row.started_at),
+    finishedAt: timeOrNull(row.finished_at),
+    worker: row.worker_number === null ? null : `w${row.worker_number}`,
+    progress: row.progress === null ? null : JSON.parse(row.progress),
+  };
+}
+
+export function viewOfDetail(row: TaskDetailRow) {
+  const last = row.attempts.at(-1);
+  const accepted =
+    row.attempts.findLast((attempt) => attempt.outcome === 'succeeded') ??
+    row.attempts.findLast((attempt) => attempt.outputs !== null);
+  return {
+    ...viewOfTask(row),
+    owner: row.owner,
+    priority: row.priority,
+    spec: JSON.parse(row.spec),
+    payload: row.payload === null ? null : JSON.parse(row.payload),
+    message: last?.message ?? null,
+    signal: last?.signal ?? null,
+    failures: row.failures,
+    losses: row.losses,
+    plannedEnds: row.planned_ends,
+    notBefore: timeOrNull(row.not_before),
+    outputs: outputsOf(accepted?.outputs),
+    attempts: row.attempts.map(viewOfAttempt),
+    late: row.late.map((late) => {
+      const report = JSON.parse(late.report);
+      return {
+        attempt: late.attempt,
+        receivedAt: time(late.received_at),
+        refusal: late.refusal,
+        outcome: report.outcome,
+        exitCode: report.exitCode,
+      };
+    }),
+  };
+}
+
+function viewOfAttempt(row: AttemptRow) {
+  return {
+    attempt: row.attempt,
+    outcome: row.outcome,
+    worker: row.worker_number === null ? null : `w${row.worker_number}`,
+    host: row.host,
+    startedAt: timeOrNull(row.started_at),
+    endedAt: timeOrNull(row.ended_at),
+    exitCode: row.exit_code,
+    signal: row.signal,
+    reason: row.reason,
+    message: row.message,
+    wallSeconds: row.wall_seconds,
+    cpuSeconds: row.cpu_seconds,
+    peakMemory: row.peak_memory,
+    outputs: outputsOf(row.outputs),
+  };
+}
+
+export function viewOfResult(row: ResultRow) {
+  return {
+    id: formatTaskId(row.submission_id, row.idx),
+    index: row.idx,
+    state: shownState(row.state, row.gate),
+    attempt: row.attempt ?? 0,
+    outputs: outputsOf(row.outputs),
+  };
+}
+
+function outputsOf(text: string | null | undefined) {
+  return text ? JSON.parse(text) : [];
+}
+
+export function viewOfWorker(row: WorkerListRow) {
+  const state = row.state === 'alive' && row.instruction !== 'work' ? ('draining' as const) : row.state;
+  return {
+    id: `w${row.number}`,
+    name: row.name,
+    host: row.host,
+    pid: row.pid,
+    zone: row.zone,
+    version: row.version,
+    state,
+    total: JSON.parse(row.total),
+    labels: JSON.parse(row.labels),
+    running: row.running,
+    registeredAt: time(row.registered_at),
+    lastSeenAt: time(row.seen_at),
+    leaseUntil: time(row.lease_until),
+    endsAt: timeOrNull(row.ends_at),
+  };
+}
+
+export function time(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+export function timeOrNull(ms: number | null): string | null {
+  return ms === null ? null : time(ms);
+}

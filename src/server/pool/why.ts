@@ -1,0 +1,308 @@
+import { formatDuration } from '../../ground/base/duration.ts';
+import { formatSize } from '../../ground/base/size.ts';
+import { formatTaskId, parseTarget } from '../../ground/base/task-id.ts';
+import type { Principal } from '../access/principal.ts';
+import { fits, type Obstacle, obstacles, parseShapeKey, type Shape, type WorkerFacts } from '../core/shape.ts';
+import { shownState } from '../core/submission.ts';
+import type { SubmissionRow, TaskDetailRow } from '../store/verbs/read-tasks.ts';
+import type { Parts } from './parts.ts';
+import { taskRow } from './queries.ts';
+import { workerFacts } from './worker-facts.ts';
+
+export interface Reason {
+  readonly code: string;
+  readonly text: string;
+  readonly numbers: Readonly<Record<string, number>>;
+}
+
+/** Ordered reasons, the most telling first, for any state. A submission is answered by its most telling task. */
+export async function why(parts: Parts, principal: Principal, id: string) {
+  const target = parseTarget(id);
+  const idx =
+    target.index ??
+    (await parts.store.firstTask({
+      submission: target.submission,
+      states: ['failed', 'running', 'waiting', 'queued', 'cancelled', 'succeeded'],
+    }));
+  const row = await taskRow(parts, principal, formatTaskId(target.submission, idx ?? 1));
+  const state = shownState(row.state, row.gate);
+  return { id: formatTaskId(row.submission_id, row.idx), state, reasons: await reasonsOf(parts, row, state) };
+}
+
+async function reasonsOf(
+  parts: Parts,
+  row: TaskDetailRow,
+  state: ReturnType<typeof shownState<TaskDetailRow['state']>>,
+): Promise<Reason[]> {
+  switch (state) {
+    case 'queued':
+      return ofQueued(parts, row);
+    case 'waiting':
+      return ofWaiting(parts, row);
+    case 'running':
+      return ofRunning(parts, row);
+    case 'failed':
+      return ofFailed(row);
+    case 'cancelled':
+      return [
+        {
+          code: 'cancelled',
+          text: `it was cancelled; 'pilotage retry ${nameOf(row)}' queues it again`,
+          numbers: { attempts: row.attempt },
+        },
+      ];
+    case 'succeeded':
+      return ofSucceeded(row);
+  }
+}
+
+async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
+  const shape = parseShapeKey(row.shape);
+  const rows = (await parts.store.listWorkers({ all: false })).filter((worker) => worker.state === 'alive');
+  const working = rows.filter((worker) => worker.instruction === 'work');
+  const before = await parts.store.queuedBefore({ submission: row.submission_id, priority: row.priority });
+  const place: Reason = {
+    code: 'queue-place',
+    text: `${before} queued tasks of earlier or more urgent submissions come first`,
+    numbers: { before },
+  };
+  if (rows.length === 0) {
+    return [
+      {
+        code: 'no-workers',
+        text: "no worker is there: start one with 'pilotage worker', or the server with --workers N",
+        numbers: { workers: 0 },
+      },
+      place,
+    ];
+  }
+  const able = working.filter((worker) => fits(shape, workerFacts(worker)));
+  if (able.length === 0) return [...impossible(shape, working.map(workerFacts), rows.length - working.length), place];
+  const busy = able.filter((worker) => worker.running > 0).length;
+  return [
+    {
+      code: 'workers-busy',
+      text: `${able.length} of ${working.length} workers could run it, ${busy} of them are at work on other tasks`,
+      numbers: { able: able.length, workers: working.length, busy },
+    },
+    place,
+    ...lossesOf(row),
+  ];
+}
+
+function impossible(shape: Shape, workers: readonly WorkerFacts[], leaving: number): Reason[] {
+  const found = new Map<Obstacle, number>();
+  for (const worker of workers)
+    for (const obstacle of obstacles(shape, worker)) found.set(obstacle, (found.get(obstacle) ?? 0) + 1);
+  const reasons = [...found]
+    .sort((a, b) => b[1] - a[1])
+    .map(([obstacle, count]) => toReason(shape, workers, obstacle, count));
+  const draining = {
+    code: 'workers-draining',
+    text: `${leaving} workers are ending and take nothing new`,
+    numbers: { leaving },
+  };
+  return [
+    {
+      code: 'no-worker-fits',
+      text: `none of ${workers.length} workers has what it asks for`,
+      numbers: { workers: workers.length },
+    },
+    ...reasons,
+    ...(leaving > 0 ? [draining] : []),
+  ];
+}
+
+function toReason(shape: Shape, workers: readonly WorkerFacts[], obstacle: Obstacle, count: number): Reason {
+  const most = (pick: (worker: WorkerFacts) => number) =>
+    workers.reduce((best, worker) => Math.max(best, pick(worker)), 0);
+  const less = `${count} of ${workers.length} workers have less`;
+  const said = (text: string, asked: number, largest: number) => ({
+    code: `too-little-${obstacle.split(':')[0]}`,
+    text,
+    numbers: { asked, largest, workers: count },
+  });
+  switch (obstacle) {
+    case 'cpus': {
+      const largest = most((worker) => worker.total.cpus);
+      return said(`it asks for ${shape.cpus} cpus; ${less}, the largest has ${largest}`, shape.cpus, largest);
+    }
+    case 'memory': {
+      const largest = most((worker) => worker.total.memory);
+      return said(
+        `it asks for ${formatSize(shape.memory)} of memory; ${less}, the largest has ${formatSize(largest)}`,
+        shape.memory,
+        largest,
+      );
+    }
+    case 'gpus': {
+      const largest = most((worker) => worker.total.gpus);
+      return said(`it asks for ${shape.gpus} gpus; ${less}, the largest has ${largest}`, shape.gpus, largest);
+    }
+    case 'wall-time': {
+      const largest = most((worker) => worker.remainingSeconds ?? Number.MAX_SAFE_INTEGER);
+      return said(
+        `it asks for ${formatDuration(shape.timeRequestSeconds)} of time; ${count} workers end before that, the longest has ${formatDuration(largest)} left`,
+        shape.timeRequestSeconds,
+        largest,
+      );
+    }
+    case 'label':
+      return {
+        code: 'label',
+        text: `it asks for ${Object.entries(shape.labels)
+          .map(([name, value]) => `${name}=${value}`)
+          .join(', ')}; ${count} of ${workers.length} workers have other labels`,
+        numbers: { workers: count },
+      };
+    case 'kind':
+      return {
+        code: 'kind',
+        text: `${count} of ${workers.length} workers take other kinds of task (this one ${shape.kind === 'command' ? 'runs a command' : 'is a payload without a command'})`,
+        numbers: { workers: count },
+      };
+    default: {
+      const name = obstacle.slice('named:'.length);
+      const largest = most((worker) => worker.total.named[name] ?? 0);
+      return said(
+        `it asks for ${shape.named[name]} ${name}; ${less}, the largest has ${largest}`,
+        shape.named[name] ?? 0,
+        largest,
+      );
+    }
+  }
+}
+
+async function ofWaiting(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
+  const [submission] = await parts.store.getSubmissions({ ids: [row.submission_id] });
+  const reasons: Reason[] = [];
+  if (row.gate === 'waiting' && submission) reasons.push(...(await ofDependencies(parts, submission)));
+  if (row.not_before !== null) {
+    const seconds = Math.max(0, (row.not_before - Date.now()) / 1000);
+    const why =
+      row.failures > 0 && row.state === 'waiting'
+        ? `it failed ${row.failures} times and is tried again`
+        : 'it is not to start before';
+    reasons.push({
+      code: row.state === 'waiting' ? 'back-off' : 'not-before',
+      text: `${why} ${new Date(row.not_before).toISOString()}, in ${formatDuration(seconds)}`,
+      numbers: { seconds, failures: row.failures },
+    });
+  }
+  return reasons;
+}
+
+async function ofDependencies(parts: Parts, submission: SubmissionRow): Promise<Reason[]> {
+  const open = submission.after.filter((on) => !on.done);
+  const rows = await parts.store.getSubmissions({ ids: open.map((on) => on.submission) });
+  return open.map((on) => {
+    const counts = rows.find((row) => row.id === on.submission)?.counts;
+    const unfinished = counts ? counts.waiting + counts.queued + counts.running : 0;
+    const name = on.idx === null ? `submission ${on.submission}` : `task ${formatTaskId(on.submission, on.idx)}`;
+    return {
+      code: 'dependency',
+      text: `it comes after ${name}, of which ${on.idx === null ? `${unfinished} tasks are` : 'the outcome is'} not known yet`,
+      numbers: { submission: on.submission, unfinished },
+    };
+  });
+}
+
+async function ofRunning(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
+  const worker = (await parts.store.listWorkers({ all: true })).find((one) => one.number === row.worker_number);
+  const seconds = Math.max(0, (Date.now() - (row.started_at ?? Date.now())) / 1000);
+  const heard = worker ? Math.max(0, (Date.now() - worker.seen_at) / 1000) : 0;
+  return [
+    {
+      code: 'running',
+      text: `worker w${row.worker_number} on ${worker?.host ?? 'an unknown host'} has run it for ${formatDuration(seconds)} (attempt ${row.attempt}), and was heard of ${formatDuration(heard)} ago`,
+      numbers: { seconds, attempt: row.attempt, heard },
+    },
+    ...lossesOf(row),
+  ];
+}
+
+function lossesOf(row: TaskDetailRow): Reason[] {
+  const reasons: Reason[] = [];
+  if (row.failures > 0)
+    reasons.push({
+      code: 'failed-before',
+      text: `its program failed ${row.failures} times before`,
+      numbers: { failures: row.failures },
+    });
+  if (row.losses > 0)
+    reasons.push({
+      code: 'worker-lost-before',
+      text: `${row.losses} workers were lost while they ran it`,
+      numbers: { losses: row.losses },
+    });
+  return reasons;
+}
+
+const WHAT_TO_DO: Readonly<Record<string, string>> = {
+  'exit-code': "'pilotage logs ID' shows what it printed",
+  signal: "'pilotage logs ID' shows what it printed",
+  'time-limit': 'give it more with --time-limit',
+  'memory-limit': 'give it more with --memory',
+  'missing-output': "check --output, and what 'pilotage logs ID' shows",
+  'output-failed': 'look at the message',
+  'input-failed': 'look at the message',
+  'command-not-found': 'check the name, and that the program is installed on the workers',
+  'command-not-executable': 'make it executable, or run it by its interpreter',
+  'start-failed': 'look at the message',
+  'worker-lost': 'it may crash its workers: look at its memory use',
+  'worker-ended': 'its workers end too early: ask for time with --time-request',
+  'dependency-failed': 'mend and retry what it comes after, then retry this',
+};
+
+function ofFailed(row: TaskDetailRow): Reason[] {
+  const last = row.attempts.findLast((attempt) => attempt.reason !== null) ?? row.attempts.at(-1);
+  const reason = row.reason ?? 'exit-code';
+  const facts = [
+    row.exit_code !== null && row.exit_code !== 0 ? `exit code ${row.exit_code}` : '',
+    last?.signal ? `signal ${last.signal}` : '',
+    last?.wall_seconds ? `after ${formatDuration(last.wall_seconds)}` : '',
+    last?.peak_memory ? `peak memory ${formatSize(last.peak_memory)}` : '',
+  ].filter((fact) => fact !== '');
+  const advice = (WHAT_TO_DO[reason] ?? '').replace('ID', nameOf(row));
+  const numbers = {
+    attempts: row.attempt,
+    failures: row.failures,
+    losses: row.losses,
+    ...(row.exit_code === null ? {} : { exitCode: row.exit_code }),
+  };
+  return [
+    { code: reason, text: `${[last?.message ?? `it failed: ${reason}`, ...facts].join('; ')}. ${advice}`, numbers },
+    ...lossesOf({ ...row, failures: row.failures > 1 ? row.failures : 0 }),
+    ...lateOf(row),
+  ];
+}
+
+function lateOf(row: TaskDetailRow): Reason[] {
+  return row.late.map((late) => ({
+    code: 'late-report',
+    text: `attempt ${late.attempt} reported after all and was kept aside (${late.refusal}): 'pilotage task accept ${nameOf(row)}' makes it the outcome`,
+    numbers: { attempt: late.attempt },
+  }));
+}
+
+function ofSucceeded(row: TaskDetailRow): Reason[] {
+  const last = row.attempts.findLast((attempt) => attempt.outcome === 'succeeded');
+  const numbers = {
+    attempts: row.attempt,
+    ...(last?.wall_seconds ? { seconds: last.wall_seconds } : {}),
+    ...(last?.cpu_seconds ? { cpuSeconds: last.cpu_seconds } : {}),
+    ...(last?.peak_memory ? { peakMemory: last.peak_memory } : {}),
+  };
+  return [
+    {
+      code: 'succeeded',
+      text: `attempt ${row.attempt} succeeded on worker w${last?.worker_number ?? row.worker_number}${last?.wall_seconds ? ` after ${formatDuration(last.wall_seconds)}` : ''}`,
+      numbers,
+    },
+    ...lossesOf(row),
+  ];
+}
+
+function nameOf(row: TaskDetailRow): string {
+  return formatTaskId(row.submission_id, row.idx);
+}

@@ -1,0 +1,175 @@
+import type { Dialect } from './db.ts';
+
+/**
+ * Forward-only, numbered from 1. The text is SQL of both dialects but for two words: `$ID` (a number given by the
+ * database) and `$CLUSTERED` (SQLite keeps the rows of that table in its primary key).
+ */
+const MIGRATIONS: readonly string[] = [
+  `
+create table meta (key text primary key, value text not null);
+
+create table servers (
+  id text primary key, host text not null, pid bigint not null, started_at bigint not null, alive_at bigint not null
+);
+
+create table projects (id $ID, name text not null unique, owner text not null, created_at bigint not null);
+
+create table tokens (
+  id $ID, name text not null, hash text not null unique, scopes text not null, projects text,
+  created_at bigint not null, expires_at bigint, revoked_at bigint
+);
+
+create table shapes (id $ID, key text not null unique);
+
+create table queues (
+  id $ID, project_id bigint not null, owner text not null, shape_id bigint not null, unique (project_id, owner, shape_id)
+);
+
+create table submissions (
+  id $ID,
+  project_id bigint not null,
+  queue_id bigint not null,
+  owner text not null,
+  name text,
+  request_id text,
+  step bigint not null,
+  created_at bigint not null,
+  priority bigint not null,
+  tasks bigint not null,
+  gate text not null check (gate in ('loading', 'waiting', 'open')),
+  ending text check (ending in ('failed', 'cancelled')),
+  claimable bigint not null default 0,
+  waiting_for bigint not null default 0,
+  not_before bigint,
+  waiting_since bigint not null,
+  has_dependents bigint not null default 0,
+  spec text not null,
+  unique (request_id, step)
+);
+create index submissions_claimable on submissions (queue_id, priority desc, id) where claimable = 1;
+create index submissions_project on submissions (project_id, id);
+create index submissions_gate on submissions (gate, id) where gate <> 'open';
+create index submissions_ending on submissions (id) where ending is not null;
+
+create table dependencies (
+  submission_id bigint not null, on_submission bigint not null, on_idx bigint not null default -1, done bigint not null default 0,
+  primary key (on_submission, submission_id, on_idx)
+) $CLUSTERED;
+create index dependencies_of on dependencies (submission_id);
+
+create table tasks (
+  submission_id bigint not null,
+  idx bigint not null,
+  state text not null check (state in ('waiting', 'queued', 'running', 'succeeded', 'failed', 'cancelled')),
+  attempt bigint not null default 0,
+  attempt_state text not null default 'reported' check (attempt_state in ('open', 'reported', 'closed')),
+  session_id text,
+  exchange_number bigint,
+  secret_hash text,
+  claimed_at bigint,
+  started_at bigint,
+  finished_at bigint,
+  not_before bigint,
+  failures bigint not null default 0,
+  losses bigint not null default 0,
+  planned_ends bigint not null default 0,
+  reason text,
+  exit_code bigint,
+  progress text,
+  payload text,
+  inputs text,
+  document text,
+  revision bigint not null default 1,
+  sequence bigint not null,
+  primary key (submission_id, idx),
+  check (state <> 'running' or session_id is not null),
+  check (state <> 'waiting' or not_before is not null),
+  check (state <> 'failed' or reason is not null)
+) $CLUSTERED;
+create index tasks_queued on tasks (submission_id, idx) where state = 'queued';
+create index tasks_running on tasks (session_id) where state = 'running';
+create index tasks_waiting on tasks (not_before) where state = 'waiting';
+create index tasks_unsuccessful on tasks (submission_id, idx) where state in ('failed', 'cancelled');
+
+create table attempts (
+  submission_id bigint not null,
+  idx bigint not null,
+  attempt bigint not null,
+  outcome text not null,
+  session_id text,
+  started_at bigint,
+  ended_at bigint not null,
+  exit_code bigint,
+  signal text,
+  reason text,
+  message text,
+  wall_seconds double precision,
+  cpu_seconds double precision,
+  peak_memory bigint,
+  outputs text,
+  result text,
+  primary key (submission_id, idx, attempt)
+) $CLUSTERED;
+
+create table late_reports (
+  id $ID, submission_id bigint not null, idx bigint not null, attempt bigint not null, received_at bigint not null,
+  refusal text not null, session_id text, report text not null
+);
+create index late_reports_task on late_reports (submission_id, idx);
+
+create table logs (
+  submission_id bigint not null, idx bigint not null, attempt bigint not null, stream text not null,
+  start_offset bigint not null, data text, digest text, size bigint not null,
+  primary key (submission_id, idx, attempt, stream)
+) $CLUSTERED;
+
+create table workers (
+  number $ID,
+  session_id text not null unique,
+  secret_hash text not null,
+  token_id bigint not null,
+  name text not null,
+  host text not null,
+  pid bigint not null,
+  zone text,
+  version text not null,
+  kinds text not null,
+  total text not null,
+  labels text not null,
+  projects text,
+  registered_at bigint not null,
+  seen_at bigint not null,
+  lease_until bigint not null,
+  ends_at bigint,
+  state text not null check (state in ('alive', 'lost', 'ended')),
+  instruction text not null default 'work' check (instruction in ('work', 'drain', 'stop')),
+  exchange_number bigint not null default 0,
+  attention bigint not null default 0,
+  follow_until bigint not null default 0,
+  reserved_queue bigint
+);
+create index workers_lease on workers (lease_until) where state = 'alive';
+
+create table state_counts (
+  project_id bigint not null, submission_id bigint not null, state text not null, n bigint not null,
+  primary key (project_id, submission_id, state)
+) $CLUSTERED;
+create table count_deltas (id $ID, project_id bigint not null, submission_id bigint not null, state text not null, n bigint not null);
+
+create table blobs (project_id bigint not null, digest text not null, size bigint not null, created_at bigint not null, primary key (project_id, digest)) $CLUSTERED;
+`,
+];
+
+const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {
+  sqlite: { $ID: 'integer primary key autoincrement', $CLUSTERED: 'without rowid' },
+  postgres: { $ID: 'bigint generated by default as identity primary key', $CLUSTERED: '' },
+};
+
+/** The statements that bring a database from `version` to the newest, one text for each version. */
+export function migrationsAfter(version: number, dialect: Dialect): string[] {
+  return MIGRATIONS.slice(version).map((text) =>
+    text.replace(/\$(ID|CLUSTERED)/g, (word) => WORDS[dialect][word] ?? ''),
+  );
+}
+
+export const NEWEST_VERSION = MIGRATIONS.length;

@@ -1,0 +1,105 @@
+import type { Db, Dialect } from './db.ts';
+import * as exchangeVerbs from './verbs/exchange.ts';
+import * as gates from './verbs/gates.ts';
+import * as projects from './verbs/projects.ts';
+import * as readTasks from './verbs/read-tasks.ts';
+import * as retry from './verbs/retry-tasks.ts';
+import * as servers from './verbs/servers.ts';
+import * as submissions from './verbs/submissions.ts';
+import * as tokens from './verbs/tokens.ts';
+import * as workers from './verbs/workers.ts';
+
+/** Verbs that change something. Each is one transaction: when its promise resolves, what it did is on disk. */
+export const WRITE_VERBS = {
+  startServer: servers.startServer,
+  beatServer: servers.beatServer,
+  createToken: tokens.createToken,
+  revokeToken: tokens.revokeToken,
+  createProject: projects.createProject,
+  addBlob: projects.addBlob,
+  submit: submissions.submit,
+  addArrayChunk: submissions.addArrayChunk,
+  addItems: submissions.addItems,
+  openSubmissions: submissions.openSubmissions,
+  dropAbandoned: submissions.dropAbandoned,
+  registerWorker: workers.registerWorker,
+  exchange: exchangeVerbs.exchange,
+  leaveWorker: workers.leaveWorker,
+  instructWorkers: workers.instructWorkers,
+  followTask: workers.followTask,
+  rescueExpired: workers.rescueExpired,
+  releaseDue: gates.releaseDue,
+  foldCounts: gates.foldCounts,
+  endSubmission: gates.endSubmission,
+  endChunk: gates.endChunk,
+  endTasks: gates.endTasks,
+  retryTasks: retry.retryTasks,
+  acceptLate: retry.acceptLate,
+} as const;
+
+/** Verbs that only look. They see everything that was acknowledged before they were called. */
+export const READ_VERBS = {
+  findToken: tokens.findToken,
+  listTokens: tokens.listTokens,
+  findAttemptCredential: tokens.findAttemptCredential,
+  listProjects: projects.listProjects,
+  countByProject: projects.countByProject,
+  countSubmissions: projects.countSubmissions,
+  findBlob: projects.findBlob,
+  missingBlobs: projects.missingBlobs,
+  getSubmissions: readTasks.getSubmissions,
+  getRequest: readTasks.getRequest,
+  getSpecs: readTasks.getSpecs,
+  anyClaimable: readTasks.anyClaimable,
+  listSubmissions: readTasks.listSubmissions,
+  listTasks: readTasks.listTasks,
+  getTask: readTasks.getTask,
+  listResults: readTasks.listResults,
+  getLogs: readTasks.getLogs,
+  queuedBefore: readTasks.queuedBefore,
+  firstTask: readTasks.firstTask,
+  unsuccessful: retry.unsuccessful,
+  unfinished: retry.unfinished,
+  listWorkers: workers.listWorkers,
+  findWorker: workers.findWorker,
+} as const;
+
+type Verb<F> = F extends (db: Db, input: infer Input) => infer Result
+  ? unknown extends Input
+    ? () => Result
+    : (input: Input) => Result
+  : never;
+
+/**
+ * The list of what the server can do with its database. Rejections: `storage-full` and `storage-failed` are
+ * `PilotageError`s and mean that nothing happened, unless the connection broke while the outcome was on its way;
+ * every verb may be repeated.
+ */
+export type Store = { readonly [K in keyof typeof WRITE_VERBS]: Verb<(typeof WRITE_VERBS)[K]> } & {
+  readonly [K in keyof typeof READ_VERBS]: Verb<(typeof READ_VERBS)[K]>;
+} & {
+  readonly dialect: Dialect;
+  /** Tells other servers of this database (and this one) that something happened. Lost notes are made up for by polling. */
+  tell(note: string): void;
+  /** Called with each note, also this server's own. */
+  onNote(listener: (note: string) => void): void;
+  /** Waits for what was begun, and closes. */
+  close(): Promise<void>;
+};
+
+export type VerbName = keyof typeof WRITE_VERBS | keyof typeof READ_VERBS;
+
+export function isWrite(verb: VerbName): boolean {
+  return Object.hasOwn(WRITE_VERBS, verb);
+}
+
+const ALL_VERBS = { ...WRITE_VERBS, ...READ_VERBS } as unknown as Record<
+  VerbName,
+  (db: Db, input: unknown) => Promise<unknown>
+>;
+
+export function runVerb(db: Db, verb: VerbName, input: unknown): Promise<unknown> {
+  return ALL_VERBS[verb](db, input);
+}
+
+export const VERB_NAMES = Object.keys(ALL_VERBS) as VerbName[];

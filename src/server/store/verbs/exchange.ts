@@ -1,0 +1,193 @@
+import { heartbeatDue, type LeaseSettings } from '../../core/lease.ts';
+import type { Capacity, WorkerFacts } from '../../core/shape.ts';
+import { mayReattach } from '../../core/task.ts';
+import { type Db, firstRow } from '../db.ts';
+import { sameHash, sha256 } from '../secrets.ts';
+import { sql } from '../sql.ts';
+import { applyMoves, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
+import { type ClaimedRow, claimTasks } from './claim-tasks.ts';
+import { type Answer, lockTasks, reportAttempts, type StoredReport } from './report-attempts.ts';
+import { keepRunningLogs, type LogGrowth } from './running-logs.ts';
+import { findWorker, type WorkerRow } from './workers.ts';
+
+export interface HeldKey {
+  readonly submission: number;
+  readonly idx: number;
+  readonly attempt: number;
+  readonly progress: string | null;
+}
+
+export interface ExchangeInput {
+  readonly session: string;
+  readonly number: number;
+  readonly held: readonly HeldKey[];
+  readonly reports: readonly StoredReport[];
+  readonly logs: readonly LogGrowth[];
+  readonly free: Capacity;
+  readonly most: number;
+  readonly sessionSecret: string;
+  readonly lease: LeaseSettings;
+  readonly reserveAfterMs: number;
+}
+
+export interface GivenTask extends ClaimedRow {
+  readonly project: string;
+}
+
+export type ExchangeResult =
+  | { readonly kind: 'unknown-session' }
+  | { readonly kind: 'stale' }
+  | {
+      readonly kind: 'done';
+      readonly answers: readonly Answer[];
+      readonly claims: readonly GivenTask[];
+      readonly drop: readonly { submission: number; idx: number; attempt: number }[];
+      readonly instruction: 'work' | 'drain' | 'stop';
+      readonly followUntil: number;
+      readonly now: number;
+    };
+
+/**
+ * One exchange of a worker: heartbeat, reports, what is no longer its own, claims. Writes only when there is
+ * something to write: an empty poll between two heartbeats leaves the database untouched.
+ */
+export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeResult> {
+  const worker = await findWorker(db, input.session);
+  if (!worker || worker.state === 'ended' || !sameHash(worker.secret_hash, sha256(input.sessionSecret)))
+    return { kind: 'unknown-session' };
+  if (input.number < worker.exchange_number) return { kind: 'stale' };
+  const repeated = input.number === worker.exchange_number;
+  const due = heartbeatDue(worker.seen_at, db.now, input.lease) || worker.state === 'lost' || worker.attention === 1;
+  const answers = await reportAttempts(db, input.session, input.reports);
+  await keepRunningLogs(db, input.session, input.logs);
+  const reported = new Set(input.reports.map((report) => `${report.submission}.${report.idx}/${report.attempt}`));
+  const held = input.held.filter((key) => !reported.has(`${key.submission}.${key.idx}/${key.attempt}`));
+  const settled = due || repeated ? await settleHeld(db, input, held) : { drop: [], lost: [] };
+  const claim = repeated || worker.instruction !== 'work' ? nothing(worker) : await claimFor(db, worker, input);
+  const wrote = answers.length > 0 || input.logs.length > 0 || claim.claimed.length > 0 || settled.drop.length > 0;
+  if (due || wrote || claim.reservedQueue !== worker.reserved_queue) await beat(db, worker, input, claim.reservedQueue);
+  const claims = await withProject(db, [...settled.lost, ...claim.claimed]);
+  return {
+    kind: 'done',
+    answers,
+    claims,
+    drop: settled.drop,
+    instruction: worker.instruction,
+    followUntil: worker.follow_until,
+    now: db.now,
+  };
+}
+
+function nothing(worker: WorkerRow) {
+  return { claimed: [] as const, reservedQueue: worker.reserved_queue };
+}
+
+function claimFor(db: Db, worker: WorkerRow, input: ExchangeInput) {
+  const facts: WorkerFacts = {
+    kinds: JSON.parse(worker.kinds),
+    total: JSON.parse(worker.total),
+    labels: JSON.parse(worker.labels),
+    remainingSeconds: worker.ends_at === null ? null : (worker.ends_at - db.now) / 1000,
+  };
+  return claimTasks(db, {
+    session: input.session,
+    exchangeNumber: input.number,
+    worker: facts,
+    free: input.free,
+    most: input.most,
+    projects: worker.projects === null ? null : JSON.parse(worker.projects),
+    reservedQueue: worker.reserved_queue,
+    reserveAfterMs: input.reserveAfterMs,
+    sessionSecret: input.sessionSecret,
+  });
+}
+
+async function beat(db: Db, worker: WorkerRow, input: ExchangeInput, reservedQueue: number | null): Promise<void> {
+  await db.run(sql`update workers set state = 'alive', seen_at = ${db.now}, lease_until = ${db.now + input.lease.leaseMs}, attention = 0,
+    exchange_number = ${input.number}, reserved_queue = ${reservedQueue} where session_id = ${worker.session_id}`);
+}
+
+interface Settled {
+  /** Held by the worker, but no longer its own. */
+  readonly drop: Array<{ submission: number; idx: number; attempt: number }>;
+  /** The worker's own, but in a reply that it never saw. */
+  readonly lost: ClaimedRow[];
+}
+
+/** Compares what the worker holds with what the database says it runs; a worker that was given up for lost gets back what nobody claimed. */
+async function settleHeld(db: Db, input: ExchangeInput, held: readonly HeldKey[]): Promise<Settled> {
+  const tasks = held.length === 0 ? new Map<string, TaskRow>() : await lockTasks(db, held);
+  const drop: Settled['drop'] = [];
+  const back: TaskRow[] = [];
+  for (const key of held) {
+    const task = tasks.get(`${key.submission}.${key.idx}`);
+    if (task?.state === 'running' && task.attempt === key.attempt && task.session_id === input.session) continue;
+    if (task && mayReattach(toFacts(task), key.attempt)) back.push(task);
+    else drop.push({ submission: key.submission, idx: key.idx, attempt: key.attempt });
+  }
+  await reattach(db, input.session, back);
+  await keepProgress(
+    db,
+    held.filter((key) => key.progress !== null),
+  );
+  return { drop, lost: await unheld(db, input) };
+}
+
+async function reattach(db: Db, session: string, tasks: readonly TaskRow[]): Promise<void> {
+  if (tasks.length === 0) return;
+  const keys = db.table({
+    m_submission: ['bigint', tasks.map((t) => t.submission_id)],
+    m_idx: ['bigint', tasks.map((t) => t.idx)],
+  });
+  await db.run(
+    sql`update tasks set session_id = ${session} where (submission_id, idx) in (select m_submission, m_idx from ${keys} as given)`,
+  );
+  await db.run(sql`delete from attempts where outcome = 'lost' and exists (select 1 from ${keys} as given
+    where m_submission = attempts.submission_id and m_idx = attempts.idx) and attempt =
+    (select t.attempt from tasks t where t.submission_id = attempts.submission_id and t.idx = attempts.idx)`);
+  await applyMoves(
+    db,
+    tasks.map((task) => ({
+      task,
+      state: 'running',
+      attemptState: 'open',
+      failures: task.failures,
+      losses: Math.max(0, task.losses - 1),
+      plannedEnds: task.planned_ends,
+    })),
+  );
+}
+
+async function keepProgress(db: Db, held: readonly HeldKey[]): Promise<void> {
+  if (held.length === 0) return;
+  const given = db.table({
+    m_submission: ['bigint', held.map((key) => key.submission)],
+    m_idx: ['bigint', held.map((key) => key.idx)],
+    m_attempt: ['bigint', held.map((key) => key.attempt)],
+    m_progress: ['text', held.map((key) => key.progress)],
+  });
+  await db.run(sql`update tasks set progress = m_progress, revision = revision + 1, sequence = ${db.nextSequence} from ${given} as given
+    where submission_id = m_submission and idx = m_idx and attempt = m_attempt and state = 'running' and (progress is null or progress <> m_progress)`);
+}
+
+async function unheld(db: Db, input: ExchangeInput): Promise<ClaimedRow[]> {
+  const rows = await db.rows<
+    TaskRow & ClaimedRow
+  >(sql`select ${TASK_ROW}, t.payload, t.inputs from tasks t join submissions s on s.id = t.submission_id
+    where t.session_id = ${input.session} and t.state = 'running' order by t.submission_id, t.idx`);
+  const held = new Set(input.held.map((key) => `${key.submission}.${key.idx}/${key.attempt}`));
+  return rows.filter((row) => !held.has(`${row.submission_id}.${row.idx}/${row.attempt}`)).slice(0, 1000);
+}
+
+async function withProject(db: Db, rows: readonly ClaimedRow[]): Promise<GivenTask[]> {
+  const names = new Map<number, string>();
+  for (const { submission_id: id } of rows) {
+    if (names.has(id)) continue;
+    const row = await firstRow<{ name: string }>(
+      db,
+      sql`select p.name from submissions s join projects p on p.id = s.project_id where s.id = ${id}`,
+    );
+    names.set(id, row?.name ?? '');
+  }
+  return rows.map((row) => ({ ...row, project: names.get(row.submission_id) ?? '' }));
+}

@@ -1,0 +1,197 @@
+import { judgeReport, type Limits, type ReportOutcome } from '../../core/task.ts';
+import type { Db } from '../db.ts';
+import { sql } from '../sql.ts';
+import { applyMoves, limitsOfAll, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
+
+/** A report as it is stored; texts are JSON. */
+export interface StoredReport {
+  readonly submission: number;
+  readonly idx: number;
+  readonly attempt: number;
+  /** SHA-256 of the secret that came with it. */
+  readonly secretHash: string;
+  readonly outcome: ReportOutcome;
+  readonly reason: NonNullable<TaskRow['reason']> | null;
+  readonly message: string | null;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly startedAt: number | null;
+  readonly wallSeconds: number | null;
+  readonly cpuSeconds: number | null;
+  readonly peakMemory: number | null;
+  readonly outputs: string | null;
+  readonly result: string | null;
+  readonly logs: readonly StoredLog[];
+}
+
+export interface StoredLog {
+  readonly stream: 'stdout' | 'stderr';
+  readonly size: number;
+  readonly data: string | null;
+  readonly digest: string | null;
+}
+
+export type Answer = 'accepted' | 'stale-attempt' | 'already-finished' | 'wrong-secret' | 'unknown-task';
+
+interface Judged {
+  readonly report: StoredReport;
+  readonly answer: Answer;
+  readonly move?: Move;
+}
+
+/** Judges each report on the locked row of its task, writes what follows, and keeps aside what is refused. Answers in order. */
+export async function reportAttempts(db: Db, session: string, reports: readonly StoredReport[]): Promise<Answer[]> {
+  if (reports.length === 0) return [];
+  const tasks = await lockTasks(db, reports);
+  const limits = await limitsOfAll(
+    db,
+    [...tasks.values()].map((task) => task.submission_id),
+  );
+  const judged: Judged[] = [];
+  for (const report of reports) {
+    const task = tasks.get(`${report.submission}.${report.idx}`);
+    const verdict = judge(db, task, report, limits.get(report.submission));
+    judged.push(verdict);
+    if (verdict.move && task) tasks.set(`${report.submission}.${report.idx}`, afterMove(task, verdict.move));
+  }
+  await applyMoves(
+    db,
+    judged.flatMap((one) => (one.move ? [one.move] : [])),
+  );
+  await keepAttempts(
+    db,
+    session,
+    judged.filter((one) => one.move),
+  );
+  await keepAside(
+    db,
+    session,
+    judged.filter((one) => one.answer !== 'accepted' && one.answer !== 'wrong-secret' && one.answer !== 'unknown-task'),
+  );
+  return judged.map((one) => one.answer);
+}
+
+export async function lockTasks(
+  db: Db,
+  keys: readonly { submission: number; idx: number }[],
+): Promise<Map<string, TaskRow>> {
+  const given = db.table({
+    m_submission: ['bigint', keys.map((key) => key.submission)],
+    m_idx: ['bigint', keys.map((key) => key.idx)],
+  });
+  // Two lists of one task are one row; and everybody locks in the same order.
+  const rows = await db.rows<TaskRow>(sql`select ${TASK_ROW} from tasks t join submissions s on s.id = t.submission_id
+    where (t.submission_id, t.idx) in (select m_submission, m_idx from ${given} as given) order by t.submission_id, t.idx ${ofTasks(db)}`);
+  return new Map(rows.map((row) => [`${row.submission_id}.${row.idx}`, row]));
+}
+
+function ofTasks(db: Db) {
+  return db.dialect === 'postgres' ? sql`for update of t` : sql``;
+}
+
+function judge(db: Db, task: TaskRow | undefined, report: StoredReport, limits: Limits | undefined): Judged {
+  if (!task || !limits) return { report, answer: 'unknown-task' };
+  const current = report.attempt === task.attempt;
+  if (current && task.secret_hash !== report.secretHash) return { report, answer: 'wrong-secret' };
+  const verdict = judgeReport(
+    toFacts(task),
+    { attempt: report.attempt, outcome: report.outcome, reason: report.reason ?? undefined },
+    limits,
+    db.now,
+  );
+  if (!verdict.ok) return { report, answer: verdict.refusal };
+  if (verdict.repeated) return { report, answer: 'accepted' };
+  const { next, counters } = verdict;
+  const move: Move = {
+    task,
+    state: next.state,
+    attemptState: 'reported',
+    reason: next.state === 'failed' ? next.reason : report.reason,
+    exitCode: report.exitCode,
+    startedAt: report.startedAt ?? task.started_at,
+    ...(next.state === 'waiting' ? { notBefore: next.notBefore } : {}),
+    ...counters,
+  };
+  return { report, answer: 'accepted', move };
+}
+
+/** A second report of one task in one list is judged on what the first one made of it. */
+function afterMove(task: TaskRow, move: Move): TaskRow {
+  return { ...task, state: move.state, attempt_state: move.attemptState };
+}
+
+async function keepAttempts(db: Db, session: string, judged: readonly Judged[]): Promise<void> {
+  if (judged.length === 0) return;
+  const reports = judged.map((one) => one.report);
+  const given = db.table({
+    a_submission: ['bigint', reports.map((r) => r.submission)],
+    a_idx: ['bigint', reports.map((r) => r.idx)],
+    a_attempt: ['bigint', reports.map((r) => r.attempt)],
+    a_outcome: ['text', reports.map((r) => r.outcome)],
+    a_session: ['text', judged.map((one) => one.move?.task.session_id ?? session)],
+    a_started: ['bigint', judged.map((one) => one.move?.startedAt ?? null)],
+    a_exit: ['bigint', reports.map((r) => r.exitCode)],
+    a_signal: ['text', reports.map((r) => r.signal)],
+    a_reason: ['text', reports.map((r) => r.reason)],
+    a_message: ['text', reports.map((r) => r.message)],
+    a_wall: ['text', reports.map((r) => textOf(r.wallSeconds))],
+    a_cpu: ['text', reports.map((r) => textOf(r.cpuSeconds))],
+    a_peak: ['bigint', reports.map((r) => r.peakMemory)],
+    a_outputs: ['text', reports.map((r) => r.outputs)],
+    a_result: ['text', reports.map((r) => r.result)],
+  });
+  await db.run(sql`insert into attempts (submission_id, idx, attempt, outcome, session_id, started_at, ended_at, exit_code, signal, reason, message,
+      wall_seconds, cpu_seconds, peak_memory, outputs, result)
+    select a_submission, a_idx, a_attempt, a_outcome, a_session, a_started, cast(${db.now} as bigint), a_exit, a_signal, a_reason, a_message,
+      cast(a_wall as double precision), cast(a_cpu as double precision), a_peak, a_outputs, a_result from ${given} as given where true
+    on conflict (submission_id, idx, attempt) do update set outcome = excluded.outcome, session_id = excluded.session_id, started_at = excluded.started_at,
+      ended_at = excluded.ended_at, exit_code = excluded.exit_code, signal = excluded.signal, reason = excluded.reason, message = excluded.message,
+      wall_seconds = excluded.wall_seconds, cpu_seconds = excluded.cpu_seconds, peak_memory = excluded.peak_memory, outputs = excluded.outputs, result = excluded.result`);
+  await keepLogs(
+    db,
+    reports.flatMap((r) =>
+      r.logs.map((log) => ({ ...log, submission: r.submission, idx: r.idx, attempt: r.attempt, start: 0 })),
+    ),
+  );
+}
+
+export interface LogRow extends StoredLog {
+  readonly submission: number;
+  readonly idx: number;
+  readonly attempt: number;
+  /** The offset of the first byte of `data` in the whole output. */
+  readonly start: number;
+}
+
+export async function keepLogs(db: Db, logs: readonly LogRow[]): Promise<void> {
+  if (logs.length === 0) return;
+  const given = db.table({
+    l_submission: ['bigint', logs.map((log) => log.submission)],
+    l_idx: ['bigint', logs.map((log) => log.idx)],
+    l_attempt: ['bigint', logs.map((log) => log.attempt)],
+    l_stream: ['text', logs.map((log) => log.stream)],
+    l_start: ['bigint', logs.map((log) => log.start)],
+    l_data: ['text', logs.map((log) => log.data)],
+    l_digest: ['text', logs.map((log) => log.digest)],
+    l_size: ['bigint', logs.map((log) => log.size)],
+  });
+  await db.run(sql`insert into logs (submission_id, idx, attempt, stream, start_offset, data, digest, size)
+    select l_submission, l_idx, l_attempt, l_stream, l_start, l_data, l_digest, l_size from ${given} as given where true
+    on conflict (submission_id, idx, attempt, stream) do update set start_offset = excluded.start_offset, data = excluded.data,
+      digest = excluded.digest, size = excluded.size`);
+}
+
+/** Never thrown away: `task accept` may make it the outcome after all. A repeated one is kept once. */
+async function keepAside(db: Db, session: string, judged: readonly Judged[]): Promise<void> {
+  for (const { report, answer } of judged) {
+    const { submission, idx, attempt } = report;
+    await db.run(sql`insert into late_reports (submission_id, idx, attempt, received_at, refusal, session_id, report)
+      select cast(${submission} as bigint), cast(${idx} as bigint), cast(${attempt} as bigint), cast(${db.now} as bigint), cast(${answer} as text),
+        cast(${session} as text), cast(${JSON.stringify(report)} as text)
+      where not exists (select 1 from late_reports where submission_id = ${submission} and idx = ${idx} and attempt = ${attempt})`);
+  }
+}
+
+function textOf(number: number | null): string | null {
+  return number === null ? null : String(number);
+}

@@ -1,0 +1,260 @@
+import type { Gate } from '../../core/submission.ts';
+import { recordDeltas, touchSubmissions } from '../counts.ts';
+import { type Db, firstRow } from '../db.ts';
+import { sql } from '../sql.ts';
+
+/** One step of a request as it is stored: texts are JSON. */
+export interface NewSubmission {
+  readonly name: string | null;
+  readonly shapeKey: string;
+  readonly spec: string;
+  readonly priority: number;
+  readonly notBefore: number | null;
+  readonly after: readonly NewDependency[];
+  readonly array: { readonly first: number; readonly last: number; readonly step: number } | null;
+  readonly items: NewItems | null;
+}
+
+export type NewDependency = { readonly submission: number; readonly idx: number | null } | { readonly step: number };
+
+/** Rows of tasks, column by column; `first` is the index of the first. */
+export interface NewItems {
+  readonly first: number;
+  readonly payloads: readonly (string | null)[];
+  readonly inputs: readonly (string | null)[];
+}
+
+export interface SubmitInput {
+  readonly projectId: number;
+  readonly owner: string;
+  readonly requestId: string;
+  readonly open: boolean;
+  readonly steps: readonly NewSubmission[];
+}
+
+export type SubmitResult =
+  | { readonly ok: true; readonly ids: readonly number[]; readonly repeated: boolean }
+  | { readonly ok: false; readonly missing: { readonly submission: number; readonly idx: number | null } };
+
+/** All steps of one request, or none. A request that came before is answered with what it made then. */
+export async function submit(db: Db, input: SubmitInput): Promise<SubmitResult> {
+  await lockRequest(db, input.requestId);
+  const before = await db.rows<{ id: number }>(
+    sql`select id from submissions where request_id = ${input.requestId} order by step`,
+  );
+  if (before.length > 0) return { ok: true, ids: before.map((row) => row.id), repeated: true };
+  const missing = await missingDependency(db, input);
+  if (missing) return { ok: false, missing };
+  const ids: number[] = [];
+  for (const [step, submission] of input.steps.entries()) ids.push(await insertSubmission(db, input, submission, step));
+  for (const [step, submission] of input.steps.entries())
+    await insertDependencies(db, input, ids, submission, ids[step] as number);
+  if (!input.open) for (const id of ids) await openGate(db, id);
+  return { ok: true, ids, repeated: false };
+}
+
+/** Two servers may get the same request at once (a repeated one): the second waits for the first. */
+async function lockRequest(db: Db, requestId: string): Promise<void> {
+  if (db.dialect === 'postgres')
+    await db.rows(sql`select pg_advisory_xact_lock(hashtextextended(cast(${requestId} as text), 7))`);
+}
+
+async function missingDependency(db: Db, input: SubmitInput) {
+  for (const dependency of input.steps.flatMap((step) => step.after)) {
+    if ('step' in dependency) continue;
+    const { submission, idx } = dependency;
+    const there =
+      idx === null
+        ? await firstRow(
+            db,
+            sql`select 1 as one from submissions where id = ${submission} and gate <> 'loading' and project_id = ${input.projectId}`,
+          )
+        : await firstRow(
+            db,
+            sql`select 1 as one from tasks t join submissions s on s.id = t.submission_id
+          where t.submission_id = ${submission} and t.idx = ${idx} and s.gate <> 'loading' and s.project_id = ${input.projectId}`,
+          );
+    if (!there) return dependency;
+  }
+  return undefined;
+}
+
+async function insertSubmission(db: Db, input: SubmitInput, submission: NewSubmission, step: number): Promise<number> {
+  const queue = await queueOf(db, input.projectId, input.owner, submission.shapeKey);
+  const row = await firstRow<{ id: number }>(
+    db,
+    sql`insert into submissions
+      (project_id, queue_id, owner, name, request_id, step, created_at, priority, tasks, gate, not_before, waiting_since, spec)
+    values (${input.projectId}, ${queue}, ${input.owner}, ${submission.name}, ${input.requestId}, ${step}, ${db.now}, ${submission.priority}, 0, 'loading',
+      ${submission.notBefore}, ${db.now}, ${submission.spec}) returning id`,
+  );
+  const id = row?.id as number;
+  if (submission.array) await insertArray(db, input.projectId, id, submission.array);
+  if (submission.items && submission.items.payloads.length > 0)
+    await insertItems(db, input.projectId, id, submission.items);
+  return id;
+}
+
+async function queueOf(db: Db, projectId: number, owner: string, shapeKey: string): Promise<number> {
+  await db.run(sql`insert into shapes (key) values (${shapeKey}) on conflict (key) do nothing`);
+  const shape = await firstRow<{ id: number }>(db, sql`select id from shapes where key = ${shapeKey}`);
+  const shapeId = shape?.id as number;
+  await db.run(
+    sql`insert into queues (project_id, owner, shape_id) values (${projectId}, ${owner}, ${shapeId}) on conflict (project_id, owner, shape_id) do nothing`,
+  );
+  const queue = await firstRow<{ id: number }>(
+    db,
+    sql`select id from queues where project_id = ${projectId} and owner = ${owner} and shape_id = ${shapeId}`,
+  );
+  return queue?.id as number;
+}
+
+/** An array small enough for one transaction goes in at once; the rest of a larger one is added in chunks. */
+const ARRAY_CHUNK = 20_000;
+
+async function insertArray(
+  db: Db,
+  projectId: number,
+  id: number,
+  array: { first: number; last: number; step: number },
+): Promise<void> {
+  const count = Math.floor((array.last - array.first) / array.step) + 1;
+  const now = Math.min(count, ARRAY_CHUNK);
+  await insertRange(db, projectId, id, { first: array.first, step: array.step, count: now });
+}
+
+async function insertRange(
+  db: Db,
+  projectId: number,
+  id: number,
+  range: { first: number; step: number; count: number },
+): Promise<void> {
+  const end = range.first + range.step * (range.count - 1);
+  await db.run(sql`insert into tasks (submission_id, idx, state, sequence)
+    with recursive numbers(n) as (select cast(${range.first} as bigint) union all select n + ${range.step} from numbers where n < ${end})
+    select cast(${id} as bigint), n, 'queued', ${db.nextSequence} from numbers`);
+  await countLoaded(db, projectId, id, range.count);
+}
+
+async function insertItems(db: Db, projectId: number, id: number, items: NewItems): Promise<void> {
+  const given = db.table({
+    i_idx: ['bigint', items.payloads.map((_, i) => items.first + i)],
+    i_payload: ['text', items.payloads],
+    i_inputs: ['text', items.inputs],
+  });
+  await db.run(sql`insert into tasks (submission_id, idx, state, payload, inputs, sequence)
+    select cast(${id} as bigint), i_idx, 'queued', i_payload, i_inputs, ${db.nextSequence} from ${given} as given`);
+  await countLoaded(db, projectId, id, items.payloads.length);
+}
+
+/** While it loads its tasks are counted in its own row only; they join the counts when the gate opens. */
+async function countLoaded(db: Db, _projectId: number, id: number, count: number): Promise<void> {
+  await db.run(sql`update submissions set tasks = tasks + ${count} where id = ${id}`);
+}
+
+async function insertDependencies(
+  db: Db,
+  input: SubmitInput,
+  ids: readonly number[],
+  submission: NewSubmission,
+  id: number,
+): Promise<void> {
+  const keys = new Map(
+    submission.after.map((on) => {
+      const pair = 'step' in on ? { on: ids[on.step] as number, idx: -1 } : { on: on.submission, idx: on.idx ?? -1 };
+      return [`${pair.on}.${pair.idx}`, pair];
+    }),
+  );
+  const after = [...keys.values()];
+  if (after.length === 0) return;
+  const given = db.table({ d_on: ['bigint', after.map((a) => a.on)], d_idx: ['bigint', after.map((a) => a.idx)] });
+  await db.run(
+    sql`insert into dependencies (submission_id, on_submission, on_idx) select cast(${id} as bigint), d_on, d_idx from ${given} as given`,
+  );
+  await db.run(sql`update submissions set waiting_for = ${after.length} where id = ${id}`);
+  await db.run(sql`update submissions set has_dependents = 1 where id in (select d_on from ${given} as given)`);
+  // What is finished already will not finish again: the next fold looks at it.
+  await touchSubmissions(
+    db,
+    after.map((a) => ({ projectId: input.projectId, submissionId: a.on })),
+  );
+}
+
+/** How many tasks of an array are still to be inserted before its submission can be opened. */
+export async function addArrayChunk(
+  db: Db,
+  input: { id: number; array: { first: number; last: number; step: number } },
+): Promise<{ left: number }> {
+  const row = await firstRow<{ tasks: number; project_id: number; gate: Gate }>(
+    db,
+    sql`select tasks, project_id, gate from submissions where id = ${input.id}`,
+  );
+  if (!row || row.gate !== 'loading') return { left: 0 };
+  const { first, last, step } = input.array;
+  const total = Math.floor((last - first) / step) + 1;
+  const count = Math.min(ARRAY_CHUNK, total - row.tasks);
+  if (count > 0) await insertRange(db, row.project_id, input.id, { first: first + step * row.tasks, step, count });
+  return { left: Math.max(0, total - row.tasks - count) };
+}
+
+export type AddResult =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly refusal: 'not-open' | 'wrong-offset'; readonly tasks: number };
+
+/** Adds a chunk to a submission that is still open. A repeated chunk adds nothing. */
+export async function addItems(db: Db, input: { id: number; offset: number; items: NewItems }): Promise<AddResult> {
+  const lock = db.dialect === 'postgres' ? sql`for update` : sql``;
+  const row = await firstRow<{ tasks: number; project_id: number; gate: Gate }>(
+    db,
+    sql`select tasks, project_id, gate from submissions where id = ${input.id} ${lock}`,
+  );
+  if (!row || row.gate !== 'loading') return { ok: false, refusal: 'not-open', tasks: row?.tasks ?? 0 };
+  if (row.tasks === input.offset + input.items.payloads.length) return { ok: true };
+  if (row.tasks !== input.offset) return { ok: false, refusal: 'wrong-offset', tasks: row.tasks };
+  await insertItems(db, row.project_id, input.id, input.items);
+  return { ok: true };
+}
+
+/** Opens all submissions of a request at once: from here on it is accepted. Opening it again changes nothing. */
+export async function openSubmissions(db: Db, input: { ids: readonly number[] }): Promise<void> {
+  for (const id of input.ids) await openGate(db, id);
+}
+
+async function openGate(db: Db, id: number): Promise<void> {
+  const lock = db.dialect === 'postgres' ? sql`for update` : sql``;
+  const row = await firstRow<{
+    tasks: number;
+    project_id: number;
+    gate: Gate;
+    waiting_for: number;
+    not_before: number | null;
+  }>(
+    db,
+    sql`
+    select tasks, project_id, gate, waiting_for, not_before from submissions where id = ${id} ${lock}`,
+  );
+  if (!row || row.gate !== 'loading') return;
+  const waits = row.waiting_for > 0 || (row.not_before !== null && row.not_before > db.now);
+  await db.run(
+    sql`update submissions set gate = ${waits ? 'waiting' : 'open'}, claimable = 1, waiting_since = ${db.now} where id = ${id}`,
+  );
+  await recordDeltas(db, [
+    { projectId: row.project_id, submissionId: id, state: waits ? 'waiting' : 'queued', n: row.tasks },
+  ]);
+}
+
+/** What was never completed is removed: the client that was loading it is gone. Returns how many submissions. */
+export async function dropAbandoned(db: Db, input: { olderThanMs: number }): Promise<number> {
+  const stale = await db.rows<{ id: number }>(
+    sql`select id from submissions where gate = 'loading' and created_at < ${db.now - input.olderThanMs} limit 1`,
+  );
+  for (const { id } of stale) {
+    const removed = await db.run(
+      sql`delete from tasks where submission_id = ${id} and idx in (select idx from tasks where submission_id = ${id} limit 10000)`,
+    );
+    if (removed > 0) return 1;
+    await db.run(sql`delete from dependencies where submission_id = ${id}`);
+    await db.run(sql`delete from submissions where id = ${id} and gate = 'loading'`);
+  }
+  return stale.length;
+}

@@ -1,0 +1,201 @@
+import type { LeaseSettings } from '../../core/lease.ts';
+import { judgeLoss } from '../../core/task.ts';
+import { type Db, firstRow } from '../db.ts';
+import { sha256 } from '../secrets.ts';
+import { sql } from '../sql.ts';
+import { applyMoves, limitsOfAll, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
+
+export interface WorkerRow {
+  readonly session_id: string;
+  readonly number: number;
+  readonly secret_hash: string;
+  readonly token_id: number;
+  readonly name: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly zone: string | null;
+  readonly version: string;
+  readonly kinds: string;
+  readonly total: string;
+  readonly labels: string;
+  readonly projects: string | null;
+  readonly registered_at: number;
+  readonly seen_at: number;
+  readonly lease_until: number;
+  readonly ends_at: number | null;
+  readonly state: 'alive' | 'lost' | 'ended';
+  readonly instruction: 'work' | 'drain' | 'stop';
+  readonly exchange_number: number;
+  readonly attention: number;
+  readonly follow_until: number;
+  readonly reserved_queue: number | null;
+}
+
+export interface NewWorker {
+  readonly session: string;
+  readonly secretHash: string;
+  readonly tokenId: number;
+  readonly name: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly zone: string | null;
+  readonly version: string;
+  readonly kinds: readonly string[];
+  /** JSON. */
+  readonly total: string;
+  /** JSON. */
+  readonly labels: string;
+  readonly projects: readonly number[] | null;
+  readonly remainingSeconds: number | null;
+  readonly replaces: { readonly session: string; readonly secretHash: string } | null;
+  readonly lease: LeaseSettings;
+}
+
+export async function findWorker(db: Db, session: string): Promise<WorkerRow | undefined> {
+  return firstRow<WorkerRow>(db, sql`select * from workers where session_id = ${session}`);
+}
+
+/** A new session. What the session held that it replaces is lost at once, and need not wait for its lease. */
+export async function registerWorker(db: Db, worker: NewWorker): Promise<{ number: number }> {
+  const row = await firstRow<{ number: number }>(
+    db,
+    sql`insert into workers
+      (session_id, secret_hash, token_id, name, host, pid, zone, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, state)
+    values (${worker.session}, ${worker.secretHash}, ${worker.tokenId}, ${worker.name}, ${worker.host}, ${worker.pid}, ${worker.zone}, ${worker.version},
+      ${JSON.stringify(worker.kinds)}, ${worker.total}, ${worker.labels}, ${worker.projects === null ? null : JSON.stringify(worker.projects)},
+      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, 'alive')
+    returning number`,
+  );
+  if (worker.replaces) {
+    const old = await findWorker(db, worker.replaces.session);
+    if (old && old.secret_hash === worker.replaces.secretHash && old.state !== 'ended')
+      await loseWorker(db, old.session_id);
+  }
+  return { number: row?.number ?? 0 };
+}
+
+/** Gives up for lost every worker whose lease ran out; what they ran is charged and queued again. Returns how many tasks. */
+export async function rescueExpired(db: Db): Promise<number> {
+  const expired = await db.rows<{
+    session_id: string;
+  }>(sql`select session_id from workers where state = 'alive' and lease_until < ${db.now}
+    order by lease_until limit 100 ${db.lock.skipLocked}`);
+  let rescued = 0;
+  for (const { session_id: session } of expired) rescued += await loseWorker(db, session);
+  return rescued;
+}
+
+async function loseWorker(db: Db, session: string): Promise<number> {
+  await db.run(sql`update workers set state = 'lost', reserved_queue = null where session_id = ${session}`);
+  const tasks = await runningOf(db, session);
+  const limits = await limitsOfAll(
+    db,
+    tasks.map((task) => task.submission_id),
+  );
+  const moves = tasks.map((task): Move => {
+    const { next, counters } = judgeLoss(
+      toFacts(task),
+      limits.get(task.submission_id) as NonNullable<ReturnType<typeof limits.get>>,
+    );
+    return {
+      task,
+      state: next.state,
+      attemptState: 'open',
+      reason: next.state === 'failed' ? next.reason : null,
+      ...counters,
+    };
+  });
+  await applyMoves(db, moves);
+  await keepEnds(db, tasks, 'lost', 'the worker was not heard of any more');
+  return tasks.length;
+}
+
+async function runningOf(db: Db, session: string): Promise<TaskRow[]> {
+  const of = db.dialect === 'postgres' ? sql`for update of t` : sql``;
+  return db.rows<TaskRow>(sql`select ${TASK_ROW} from tasks t join submissions s on s.id = t.submission_id
+    where t.session_id = ${session} and t.state = 'running' order by t.submission_id, t.idx ${of}`);
+}
+
+/** Writes down how attempts ended that did not report. */
+export async function keepEnds(db: Db, tasks: readonly TaskRow[], outcome: string, message: string): Promise<void> {
+  if (tasks.length === 0) return;
+  const given = db.table({
+    m_submission: ['bigint', tasks.map((t) => t.submission_id)],
+    m_idx: ['bigint', tasks.map((t) => t.idx)],
+    m_attempt: ['bigint', tasks.map((t) => t.attempt)],
+    m_session: ['text', tasks.map((t) => t.session_id)],
+    m_started: ['bigint', tasks.map((t) => t.started_at)],
+  });
+  await db.run(sql`insert into attempts (submission_id, idx, attempt, outcome, session_id, started_at, ended_at, message)
+    select m_submission, m_idx, m_attempt, cast(${outcome} as text), m_session, m_started, cast(${db.now} as bigint), cast(${message} as text)
+    from ${given} as given where true on conflict (submission_id, idx, attempt) do nothing`);
+}
+
+/** A worker ends as planned: what it still holds goes back, uncharged, and its session is over. */
+export async function leaveWorker(
+  db: Db,
+  input: { session: string; sessionSecret: string },
+): Promise<number | undefined> {
+  const worker = await findWorker(db, input.session);
+  if (!worker || worker.secret_hash !== sha256(input.sessionSecret)) return undefined;
+  const tasks = await runningOf(db, input.session);
+  await applyMoves(
+    db,
+    tasks.map(
+      (task): Move => ({
+        task,
+        state: 'queued',
+        attemptState: 'open',
+        failures: task.failures,
+        losses: task.losses,
+        plannedEnds: task.planned_ends,
+      }),
+    ),
+  );
+  await keepEnds(db, tasks, 'released', 'the worker ended as planned');
+  await db.run(
+    sql`update workers set state = 'ended', lease_until = ${db.now}, reserved_queue = null where session_id = ${input.session}`,
+  );
+  return tasks.length;
+}
+
+/** Drain or stop: told to the workers with their next answer. `names` are ids (`w3`) or names; null is all. */
+export async function instructWorkers(
+  db: Db,
+  input: { names: readonly string[] | null; instruction: 'drain' | 'stop' },
+): Promise<string[]> {
+  const alive = await db.rows<WorkerRow>(sql`select * from workers where state = 'alive' order by number`);
+  const meant = alive.filter(
+    (worker) => input.names === null || input.names.includes(worker.name) || input.names.includes(`w${worker.number}`),
+  );
+  for (const worker of meant) {
+    await db.run(
+      sql`update workers set instruction = ${input.instruction}, attention = 1 where session_id = ${worker.session_id}`,
+    );
+  }
+  return meant.map((worker) => worker.session_id);
+}
+
+export interface WorkerListRow extends WorkerRow {
+  readonly running: number;
+}
+
+export async function listWorkers(db: Db, input: { all: boolean }): Promise<WorkerListRow[]> {
+  const wanted = input.all ? sql`true` : sql`(w.state = 'alive' or w.seen_at > ${db.now - 3_600_000})`;
+  return db.rows<WorkerListRow>(sql`select w.*, (select count(*) from tasks t where t.session_id = w.session_id and t.state = 'running') as running
+    from workers w where ${wanted} order by w.number`);
+}
+
+/** Somebody looks at the output of a task: its worker is asked to send it as it grows, for half a minute. */
+export async function followTask(db: Db, input: { submission: number; idx: number }): Promise<string | null> {
+  const row = await firstRow<{ session_id: string; follow_until: number }>(
+    db,
+    sql`select w.session_id, w.follow_until from tasks t join workers w on w.session_id = t.session_id
+    where t.submission_id = ${input.submission} and t.idx = ${input.idx} and t.state = 'running'`,
+  );
+  if (!row || row.follow_until > db.now + 15_000) return null;
+  await db.run(
+    sql`update workers set follow_until = ${db.now + 30_000}, attention = 1 where session_id = ${row.session_id}`,
+  );
+  return row.session_id;
+}

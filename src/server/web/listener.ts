@@ -1,0 +1,88 @@
+import fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify';
+import type { Log } from '../../ground/base/log.ts';
+import type { Access } from '../access/access.ts';
+import type { Principal } from '../access/principal.ts';
+import { toPilotageError, toProblem } from './problem.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks. There is none on the few paths that need no token. */
+    principal: Principal;
+    /** Aborts when the client is gone. */
+    gone: AbortSignal;
+  }
+  interface FastifyContextConfig {
+    /** Reached without a token. */
+    readonly open?: boolean;
+  }
+}
+
+export interface ListenerOptions {
+  readonly access: Access;
+  readonly log: Log;
+  readonly tls: { readonly cert: string; readonly key: string } | null;
+}
+
+/** Largest JSON body. Items of large submissions come in chunks, files as streams. */
+const BODY_BYTES = 32 * 1024 * 1024;
+
+/** The listener: who asks is known before a body is read; every error leaves through one table. */
+export function createListener(options: ListenerOptions): FastifyInstance {
+  const base: FastifyServerOptions = {
+    bodyLimit: BODY_BYTES,
+    logger: false,
+    forceCloseConnections: true,
+    keepAliveTimeout: 75_000,
+    routerOptions: { maxParamLength: 256 },
+    ajv: {
+      customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false, verbose: true, strict: false },
+    },
+  };
+  // Fastify's types tell http and https apart; nothing here does.
+  const app = (
+    options.tls ? fastify({ ...base, https: options.tls } as FastifyServerOptions) : fastify(base)
+  ) as FastifyInstance;
+  app.setSerializerCompiler(() => JSON.stringify);
+  app.decorateRequest('principal', null as unknown as Principal);
+  app.decorateRequest('gone', null as unknown as AbortSignal);
+  app.addHook('onRequest', async (request, reply) => {
+    const gone = new AbortController();
+    request.raw.once('error', () => gone.abort());
+    reply.raw.once('close', () => gone.abort());
+    request.gone = gone.signal;
+    if (request.routeOptions.config.open !== true)
+      request.principal = await options.access.authenticate(tokenOf(request), request.ip);
+  });
+  app.setErrorHandler((error, request, reply) => {
+    const problem = toProblem(error);
+    if (problem.status >= 500 && problem.code !== 'shutting-down')
+      options.log.error({ err: toPilotageError(error).cause ?? error, url: request.url.split('?')[0] }, problem.detail);
+    if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', String(problem.retryAfterSeconds));
+    if (problem.status === 401)
+      reply.header(
+        'www-authenticate',
+        'Bearer realm="Pilotage", Basic realm="Pilotage: any name, and a token as the password"',
+      );
+    return reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem));
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const problem = {
+      type: 'about:blank',
+      title: 'not-found',
+      status: 404,
+      code: 'not-found',
+      detail: `there is nothing at ${request.method} ${request.url.split('?')[0]}: /api/docs shows what there is`,
+    };
+    return reply.code(404).type('application/problem+json').send(JSON.stringify(problem));
+  });
+  return app;
+}
+
+/** `Authorization: Bearer TOKEN`, or Basic with the token as the password, so that a browser can ask for it. */
+function tokenOf(request: FastifyRequest): string | undefined {
+  const [scheme = '', value = ''] = (request.headers.authorization ?? '').split(' ');
+  if (/^bearer$/i.test(scheme)) return value;
+  if (!/^basic$/i.test(scheme)) return undefined;
+  const pair = Buffer.from(value, 'base64').toString('utf8');
+  return pair.slice(pair.indexOf(':') + 1);
+}

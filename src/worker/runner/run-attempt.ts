@@ -1,0 +1,217 @@
+/** One attempt: stage its inputs → run its program → keep its outputs and logs → report. */
+import { mkdir } from 'node:fs/promises';
+import { messageOf } from '../../ground/base/errors.ts';
+import { fillPlaceholders, valuesOf } from '../../ground/base/placeholders.ts';
+import type { Report } from '../../ground/protocol/exchange.ts';
+import type { InputFile, OutputPattern } from '../../ground/protocol/spec.ts';
+import type { StagingJob } from '../staging/staging.ts';
+import type { Assignment, AttemptRun, RunnerOptions } from './attempt-run.ts';
+import { attemptEnvironment, attemptToken } from './environment.ts';
+import { explainNotStarted } from './explain-not-started.ts';
+import { type Judged, judgeEnd } from './judge-end.ts';
+import { type Program, type ProgramEnd, startProgram } from './program.ts';
+import { createProgramLog, takeChunks } from './program-log.ts';
+import { createProgressFile } from './progress-file.ts';
+import type { Sampler } from './sampler.ts';
+import type { SpawnerLink } from './spawner-link.ts';
+
+export interface AttemptOrder extends Assignment {
+  readonly id: string;
+  readonly mark: string;
+  readonly directory: string;
+  readonly spawner: SpawnerLink;
+  readonly sampler: Sampler;
+  readonly options: RunnerOptions;
+}
+
+/** The spec with this task's values in it. */
+interface Filled {
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly inputs: readonly InputFile[];
+  readonly outputs: readonly OutputPattern[];
+}
+
+/** When the worker ends, outputs that are on their way get so long. */
+const LAST_UPLOAD_MS = 20_000;
+
+export function runAttempt(order: AttemptOrder): AttemptRun {
+  const { claim, directory, options } = order;
+  const logs = { stdout: createProgramLog(`${directory}/stdout`), stderr: createProgramLog(`${directory}/stderr`) };
+  const progress = createProgressFile(`${directory}/progress`);
+  const wanted = new AbortController();
+  const programEnded = Promise.withResolvers<void>();
+  const job: StagingJob = { project: claim.project, sandbox: `${directory}/sandbox`, signal: wanted.signal };
+  let cut: 'dropped' | 'stopped' | undefined;
+  let program: Program | undefined;
+  let phase: 'staging' | 'running' | 'keeping' = 'staging';
+
+  const pipeline = async (): Promise<Report> => {
+    const filled = fill(order);
+    if ('fault' in filled) return failed({ reason: 'start-failed', message: filled.fault });
+    if (filled.inputs.length > 0) {
+      const fault = await stage(filled.inputs);
+      if (cut) return toReport({ outcome: 'released' });
+      if (fault !== undefined) return failed({ reason: 'input-failed', message: fault });
+    }
+    phase = 'running';
+    program = start(order, filled);
+    const end = await program.ended;
+    phase = 'keeping';
+    programEnded.resolve();
+    return conclude(end, filled);
+  };
+
+  const stage = async (files: readonly InputFile[]): Promise<string | undefined> => {
+    try {
+      await mkdir(job.sandbox, { recursive: true, mode: 0o700 });
+      await options.staging.stage(job, files);
+      return undefined;
+    } catch (error) {
+      return messageOf(error);
+    }
+  };
+
+  const conclude = async (end: ProgramEnd, filled: Filled): Promise<Report> => {
+    if (end.is === 'not-started') {
+      const { code, message } = end;
+      const searchPath = filled.env.PATH ?? options.baseEnv.PATH ?? '';
+      const why = explainNotStarted({
+        command: filled.command[0] ?? '',
+        sandbox: job.sandbox,
+        searchPath,
+        code,
+        systemMessage: message,
+      });
+      return why.reason === undefined
+        ? toReport({ outcome: 'released', message: why.message })
+        : failed({ reason: why.reason, message: why.message });
+    }
+    if (end.is === 'lost')
+      return toReport({
+        outcome: 'ended',
+        message: 'the process that had started the program was killed on this machine',
+      });
+    const judged = judgeEnd(end, cut);
+    const kept = cut === undefined && filled.outputs.length > 0 ? await keepOutputs(judged, filled.outputs) : judged;
+    return toReport({ ...kept, ...program?.usage(), ...(await keepLogs(end)) });
+  };
+
+  /** Also those of a failed program, as far as they are there: they may tell why it failed. */
+  const keepOutputs = async (
+    judged: Judged,
+    patterns: readonly OutputPattern[],
+  ): Promise<Judged & Pick<Report, 'outputs'>> => {
+    try {
+      const { outputs, fault } = await options.staging.collect(job, patterns);
+      const worse =
+        fault && judged.outcome === 'succeeded' ? { ...judged, outcome: 'failed' as const, ...fault } : judged;
+      return { ...worse, outputs: [...outputs] };
+    } catch (error) {
+      if (cut) return { outcome: 'ended', message: 'the worker ended before the outputs were delivered' };
+      return judged.outcome === 'succeeded'
+        ? {
+            ...judged,
+            outcome: 'failed',
+            reason: 'output-failed',
+            message: `its outputs could not be kept: ${messageOf(error)}`,
+          }
+        : judged;
+    }
+  };
+
+  const keepLogs = async (end: ProgramEnd & { is: 'ended' }): Promise<Pick<Report, 'stdout' | 'stderr'>> => {
+    const upload = (file: string) => options.staging.upload(job, file);
+    const keep = async (stream: 'stdout' | 'stderr', size: number) => {
+      const kept = await logs[stream].finish(size, upload).catch((error) => {
+        options.told(`${stream} of task ${claim.task} could not be kept: ${messageOf(error)}`);
+        return { size };
+      });
+      return {
+        [stream]: {
+          size: kept.size,
+          ...('data' in kept ? { data: kept.data } : {}),
+          ...('digest' in kept ? { digest: kept.digest } : {}),
+        },
+      };
+    };
+    return { ...(await keep('stdout', end.how.stdoutBytes)), ...(await keep('stderr', end.how.stderrBytes)) };
+  };
+
+  const failed = (why: Pick<Report, 'reason' | 'message'>): Report => toReport({ outcome: 'failed', ...why });
+  const toReport = (how: Omit<Report, 'task' | 'attempt' | 'secret'>): Report => ({
+    task: claim.task,
+    attempt: claim.attempt,
+    secret: claim.secret,
+    ...how,
+    ...(how.message === undefined ? {} : { message: how.message.slice(0, 4000) }),
+  });
+
+  const ended = pipeline()
+    .catch((error) =>
+      toReport({
+        outcome: 'failed',
+        reason: 'start-failed',
+        message: `the worker stumbled over this task: ${messageOf(error)}`,
+      }),
+    )
+    .finally(() => programEnded.resolve());
+
+  return {
+    ended,
+    programEnded: programEnded.promise,
+    end: (cause) => {
+      cut ??= cause;
+      program?.terminate();
+      if (cause === 'dropped' || phase === 'staging') wanted.abort();
+      else if (phase === 'keeping') setTimeout(() => wanted.abort(), LAST_UPLOAD_MS).unref();
+    },
+    state: () => {
+      if (!program) return { started: false };
+      if (!program.seen) return { started: true };
+      const now = progress.read();
+      return { started: true, ...program.usage(), ...(now ? { progress: now } : {}) };
+    },
+    takeLogs: (limit) => (program?.seen ? takeChunks(logs, { task: claim.task, attempt: claim.attempt }, limit) : []),
+    returnLogs: (chunk) => logs[chunk.stream].returnFrom(chunk.offset),
+  };
+}
+
+function start(order: AttemptOrder, filled: Filled): Program {
+  const { claim, spec, id, mark, directory, gpus, options } = order;
+  const memoryLimit = spec.memoryLimit ?? spec.resources?.memory;
+  return startProgram(order.spawner, order.sampler, {
+    order: {
+      op: 'start',
+      id,
+      directory,
+      command: filled.command,
+      env: attemptEnvironment({ claim, spec, taskEnv: filled.env, directory, gpus, server: options.server, mark }),
+      token: attemptToken(claim),
+    },
+    mark,
+    killAfterMs: (options.killAfterSeconds ?? 10) * 1000,
+    ...(spec.timeLimitSeconds === undefined ? {} : { timeLimitSeconds: spec.timeLimitSeconds }),
+    ...(memoryLimit === undefined ? {} : { memoryLimit }),
+  });
+}
+
+/** Puts the task's values into what the whole submission shares. */
+function fill({ claim, spec }: AttemptOrder): Filled | { fault: string } {
+  if (!spec.command) return { fault: 'this task has no command: it is meant for another kind of worker' };
+  const values = valuesOf(claim.payload, Number(claim.task.split('.')[1]));
+  const missing = new Set<string>();
+  const text = (template: string): string =>
+    fillPlaceholders(template, values, (name) => {
+      missing.add(name);
+      return '';
+    });
+  const filled: Filled = {
+    command: spec.command.map(text),
+    env: Object.fromEntries(Object.entries(spec.env ?? {}).map(([name, value]) => [name, text(value)])),
+    inputs: [...(spec.inputs ?? []), ...(claim.inputs ?? [])].map((input) => ({ ...input, name: text(input.name) })),
+    outputs: (spec.outputs ?? []).map((output) => ({ ...output, pattern: text(output.pattern) })),
+  };
+  if (missing.size === 0) return filled;
+  return { fault: `the task's payload has no value for ${[...missing].map((name) => `{${name}}`).join(', ')}` };
+}
