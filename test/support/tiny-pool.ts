@@ -178,7 +178,7 @@ export async function startTinyPool(): Promise<TinyPool> {
       const held = new Set(body.held.map((item) => item.task));
       const drop = body.held.filter((item) => session.dropped.has(item.task));
       const again = [...session.given].flatMap((task) => (held.has(task) || !pool.running.has(task) ? [] : [pool.running.get(task) as PoolTask]));
-      const most = Math.max(0, Math.min(body.maxClaims, body.free.cpus - again.length, pool.most));
+      const most = Math.max(0, Math.min(body.maxClaims, body.free.cpus + (body.ahead ?? 0) - again.length, pool.most));
       const superseded = session.number > body.number;
       const fresh = superseded ? [] : pool.queue.splice(0, most);
       for (const task of fresh) {

@@ -71,6 +71,9 @@ interface InFlight {
 const MAX_BODY_BYTES = 8 * 1024 * 1024;
 /** An attempt that ran for so long is worth an fsync at once; a shorter one only if its answer takes long. */
 const PRECIOUS_SECONDS = 1;
+/** While programs run, a poll is opened so long after the last answer: very short ones report sooner than that. */
+const POLL_DELAY_MS = 10;
+const PATIENCE_MS = 10;
 const TICK_MS = 200;
 const PROGRESS_EVERY_TICKS = 25;
 const HEARTBEAT_TAIL_BYTES = 16 * 1024;
@@ -100,6 +103,8 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   let idleSince = Date.now();
   let deadline: NodeJS.Timeout | undefined;
   let ticks = 0;
+  let later: NodeJS.Timeout | undefined;
+  let pollDue = 0;
   /** Output that grew while somebody follows, on its way into the next exchange. */
   const outbox: LogChunk[] = [];
 
@@ -146,9 +151,28 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     }
     if (!session || registering) return;
     if (Date.now() < pausedUntil) return;
-    const busy = [...inFlight.values()].some((exchange) => exchange.sent.length > 0);
-    const something = news || held.ready.size > 0;
-    if (inFlight.size === 0 || (something && !busy && inFlight.size < 2)) void exchange(session);
+    const something = (news || held.ready.size > 0) && mayGo();
+    if (inFlight.size === 0) {
+      if (something || held.size === held.ready.size || pollDue <= Date.now()) void exchange(session);
+      return;
+    }
+    const busy = [...inFlight.values()].some((other) => other.sent.length > 0);
+    if (something && !busy && inFlight.size < 2) void exchange(session);
+  };
+
+  /** While more short tasks wait here, their reports go together, a few milliseconds' worth at a time. */
+  const mayGo = (): boolean => {
+    if (mode !== 'work' || held.ready.size >= MAX_BATCH || !executor.room().patient) return true;
+    const [oldest] = held.ready;
+    const wait = (oldest?.reportedAt ?? Date.now()) + PATIENCE_MS - Date.now();
+    if (wait > 0) planPumpIn(wait);
+    return wait <= 0;
+  };
+  const planPumpIn = (ms: number): void => {
+    later ??= setTimeout(() => {
+      later = undefined;
+      planPump();
+    }, ms);
   };
 
   // One exchange
@@ -182,6 +206,10 @@ export function startClaimant(options: ClaimantOptions): Claimant {
       if (over === session && mode !== 'left' && !current.abort.signal.aborted) recover(error, current);
     }
     held.forgetRemovedBefore(Math.min(Number.POSITIVE_INFINITY, ...inFlight.keys()));
+    if (inFlight.size === 0) {
+      pollDue = Date.now() + POLL_DELAY_MS;
+      planPumpIn(POLL_DELAY_MS);
+    }
     planPump();
   };
 
@@ -192,7 +220,8 @@ export function startClaimant(options: ClaimantOptions): Claimant {
       held: held.list(),
       reports: current.sent.map((item) => item.report as Report),
       free: room.offer,
-      maxClaims: mode === 'work' ? Math.min(room.claims, MAX_BATCH) : 0,
+      maxClaims: mode === 'work' ? Math.min(room.claims + room.ahead, MAX_BATCH) : 0,
+      ...(room.ahead > 0 && mode === 'work' ? { ahead: Math.min(room.ahead, MAX_BATCH) } : {}),
       waitSeconds: Math.min(options.pollSeconds ?? 25, over.heartbeatSeconds * 0.8),
       knownSpecs: specs.known(),
       ...(current.logs.length > 0 ? { logs: [...current.logs] } : {}),
@@ -226,7 +255,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     if (current.sent.length > 0) batchLimit = MAX_BATCH;
     if (reply.instruction !== 'work') follow(reply.instruction);
     const silent = reply.answers.length + reply.claims.length + reply.drop.length === 0;
-    if (silent && inFlight.size === 0 && Date.now() - current.since < TOO_SOON_MS) pause(TOO_SOON_MS);
+    if (silent && current.number === number && Date.now() - current.since < TOO_SOON_MS) pause(TOO_SOON_MS);
   };
 
   const settle = (answer: ExchangeReply['answers'][number]): void => {
@@ -372,6 +401,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     mode = 'left';
     clearTimeout(deadline);
     clearInterval(timer);
+    clearTimeout(later);
     ending.abort();
     for (const { abort } of inFlight.values()) abort.abort();
     if (session) {

@@ -22,10 +22,16 @@ export interface LiveAttempt {
   returnLogs(chunk: LogChunk): void;
 }
 
-/** `offer` is what new claims may use together, `claims` how many they may be: 0 when nothing fits. */
+/**
+ * `offer` is what new claims may use together, `claims` how many they may be: 0 when nothing fits. `ahead`: for so many
+ * cpus more tasks may wait here, because they are very short. `patient`: so many wait here already that reports may
+ * wait a moment too, and travel together.
+ */
 export interface Room {
   readonly offer: Offer;
   readonly claims: number;
+  readonly ahead: number;
+  readonly patient: boolean;
 }
 
 export interface Executor {

@@ -123,6 +123,11 @@ export const ExchangeRequest = closed({
   logs: Type.Optional(Type.Array(LogChunk, { maxItems: MAX_BATCH })),
   free: Offer,
   maxClaims: Type.Integer({ minimum: 0, maximum: MAX_BATCH }),
+  /**
+   * Tasks here are so short that fetching them one by one would take longer than running them: besides what fits now,
+   * the worker takes tasks for so many cpus more. They wait at the worker, which gives back what it cannot start soon.
+   */
+  ahead: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_BATCH })),
   waitSeconds: Type.Number({ minimum: 0, maximum: 120 }),
   /** Specs that the worker still has need not be sent again. */
   knownSpecs: Type.Optional(Type.Array(Type.Integer(), { maxItems: 1000 })),

@@ -17,13 +17,12 @@ import type { Parts } from '../../server/pool/parts.ts';
 import { createPool } from '../../server/pool/pool.ts';
 import { DEFAULT_SETTINGS, type PoolSettings } from '../../server/pool/settings.ts';
 import { createSignals } from '../../server/pool/signals.ts';
-import { openPostgres } from '../../server/store/postgres/open-postgres.ts';
 import { takeDataDirectory } from '../../server/store/sqlite/data-directory.ts';
 import { openSqlite } from '../../server/store/sqlite/open-sqlite.ts';
 import type { Store } from '../../server/store/store.ts';
 import { createListener } from '../../server/web/listener.ts';
 import { VERSION } from '../version.ts';
-import { type Certificate, readCertificate, selfMadeCertificate } from './certificate.ts';
+import { type Certificate, readCertificate } from './certificate.ts';
 import { isLoopback, listen } from './listen.ts';
 import { startLocalWorkers } from './local-workers.ts';
 import { serverFiles } from './server-files.ts';
@@ -60,6 +59,7 @@ async function openStore(options: ServeOptions, log: Log): Promise<{ store: Stor
   if (options.database === undefined) return { store: await openSqlite(options.data), release: () => undefined };
   const lock = takeDataDirectory(options.data, () => 0);
   try {
+    const { openPostgres } = await import('../../server/store/postgres/open-postgres.ts');
     return { store: await openPostgres(options.database, (message) => log.warn({}, message)), release: lock.release };
   } catch (error) {
     lock.release();
@@ -101,7 +101,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
 
   const certificate = await certificateOf(options);
   const app = createListener({ access, log, tls: certificate });
-  await registerDocuments(app, VERSION);
+  registerDocuments(app, VERSION);
   registerMetrics(app, pool);
   registerHealth(app, store);
   registerApi(app, pool, access);
@@ -145,7 +145,7 @@ async function certificateOf(options: ServeOptions): Promise<Certificate | null>
     case 'none':
       return null;
     case 'self-made':
-      return selfMadeCertificate(options.data);
+      return (await import('./self-made-certificate.ts')).selfMadeCertificate(options.data);
     case 'files':
       return readCertificate(options.tls.cert, options.tls.key);
   }

@@ -1,7 +1,6 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PilotageError } from '../../ground/base/errors.ts';
-import { Problem } from '../../ground/protocol/problem.ts';
 import {
   API,
   type BodyOf,
@@ -16,6 +15,7 @@ import { requireScope } from '../access/principal.ts';
 import type { Pool } from '../pool/pool.ts';
 import { time, timeOrNull } from '../pool/views.ts';
 import type { TokenRow } from '../store/verbs/tokens.ts';
+import { schemaOf } from './route-schema.ts';
 
 interface Call<R> {
   readonly who: FastifyRequest['principal'];
@@ -40,10 +40,8 @@ export function registerApi(app: FastifyInstance, pool: Pool, access: Access): v
       schema: schemaOf(route, name),
       // Bytes are streamed, and verified by their digest: how many there may be is the disk's business.
       ...(route.raw === 'in' ? { bodyLimit: Number.MAX_SAFE_INTEGER } : {}),
-      ...(route.query ? { preValidation: async (request) => void (request.query = fromText(request.query)) } : {}),
-      ...(route.params
-        ? { preParsing: async (request) => void (request.params = idAsNumber(route, request.params)) }
-        : {}),
+      ...(route.query ? { preValidation: readQuery } : {}),
+      ...(route.params ? { preParsing: readId(route) } : {}),
       handler: async (request, reply) => {
         const { params, query, body, principal } = request;
         const answer = await handler({ who: principal, params, query, body, request, reply } as unknown as Call<Route>);
@@ -54,15 +52,13 @@ export function registerApi(app: FastifyInstance, pool: Pool, access: Access): v
   }
 }
 
-function schemaOf(route: Route, name: string) {
-  return {
-    operationId: name,
-    summary: route.summary,
-    tags: [route.path.split('/')[1] ?? ''],
-    ...(route.params ? { params: route.params } : {}),
-    ...(route.query ? { querystring: route.query } : {}),
-    ...(route.body ? { body: route.body } : {}),
-    response: { ...(route.reply ? { [route.status ?? 200]: route.reply } : {}), '4xx': Problem, '5xx': Problem },
+async function readQuery(request: FastifyRequest): Promise<void> {
+  request.query = fromText(request.query);
+}
+
+function readId(route: Route) {
+  return async (request: FastifyRequest): Promise<void> => {
+    request.params = idAsNumber(route, request.params);
   };
 }
 

@@ -22,7 +22,10 @@ export function startKeeper(parts: Omit<Parts, 'dirty'>, serverId: string): Keep
   let lastAbandoned = 0;
   let stopped = false;
   let round: Promise<void> = Promise.resolve();
-  const withDirty: Parts = { ...parts, dirty: () => void (isDirty = true) };
+  const dirty = () => {
+    isDirty = true;
+  };
+  const withDirty: Parts = { ...parts, dirty };
 
   const oneRound = async () => {
     const slow = tick++ % SLOW_TICKS === 0;
@@ -52,7 +55,7 @@ export function startKeeper(parts: Omit<Parts, 'dirty'>, serverId: string): Keep
   };
   let timer = setTimeout(next, 0);
   return {
-    dirty: () => void (isDirty = true),
+    dirty,
     async stop() {
       stopped = true;
       clearTimeout(timer);

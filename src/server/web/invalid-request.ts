@@ -42,12 +42,12 @@ function rank(complaint: Complaint): number {
 
 function whatIsWrong(complaint: Complaint): string {
   if (complaint.keyword !== 'additionalProperties') return `${complaint.message ?? 'is wrong'}${allowed(complaint)}`;
-  const key = String(complaint.params['additionalProperty']);
+  const key = String(complaint.params.additionalProperty);
   const known = Object.keys(complaint.parentSchema?.properties ?? {});
   return `unknown key '${key}'${known.length > 0 ? `: did you mean '${closest(key, known)}'? (known: ${known.join(', ')})` : ''}`;
 }
 
 function allowed(complaint: Complaint): string {
-  const value = complaint.params['allowedValue'];
+  const value = complaint.params.allowedValue;
   return value === undefined ? '' : ` (${JSON.stringify(value)})`;
 }

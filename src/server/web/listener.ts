@@ -2,6 +2,7 @@ import fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerO
 import type { Log } from '../../ground/base/log.ts';
 import type { Access } from '../access/access.ts';
 import type { Principal } from '../access/principal.ts';
+import { lazyValidation } from './lazy-validation.ts';
 import { toPilotageError, toProblem } from './problem.ts';
 
 declare module 'fastify' {
@@ -34,15 +35,13 @@ export function createListener(options: ListenerOptions): FastifyInstance {
     forceCloseConnections: true,
     keepAliveTimeout: 75_000,
     routerOptions: { maxParamLength: 256 },
-    ajv: {
-      customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false, verbose: true, strict: false },
-    },
   };
   // Fastify's types tell http and https apart; nothing here does.
   const app = (
     options.tls ? fastify({ ...base, https: options.tls } as FastifyServerOptions) : fastify(base)
   ) as FastifyInstance;
   app.setSerializerCompiler(() => JSON.stringify);
+  app.setValidatorCompiler(lazyValidation());
   app.decorateRequest('principal', null as unknown as Principal);
   app.decorateRequest('gone', null as unknown as AbortSignal);
   app.addHook('onRequest', async (request, reply) => {

@@ -5,7 +5,7 @@ import { describeInvalid, isInvalid } from './invalid-request.ts';
 /** An error as it goes over the wire. What is nobody's business is not in it. */
 export function toProblem(error: unknown): Problem {
   const known = toPilotageError(error);
-  const retryAfter = known.details['retryAfterSeconds'];
+  const retryAfter = known.details.retryAfterSeconds;
   return {
     type: 'about:blank',
     title: known.code,

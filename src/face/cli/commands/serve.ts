@@ -29,7 +29,7 @@ export function serveCommand(define: Define): Command {
     .option('--database <url>', 'PostgreSQL in place of SQLite: postgres://USER@HOST/NAME, without a password')
     .option('--database-file <file>', 'a file of mode 0600 with such a URL, which may hold a password')
     .option('--blobs <dir>', 'where files are kept; below the data directory unless given')
-    .option('--workers <n>', 'workers to run on this machine, with one slot each', wholeNumber(), 0)
+    .option('--workers <n>', 'workers to run on this machine, which share its cores', wholeNumber(), 0)
     .option('--tls-cert <file>', 'a certificate (PEM), with --tls-key')
     .option('--tls-key <file>', 'its key (PEM, mode 0600)')
     .option('--tls-self-made', 'make a certificate and print its fingerprint, which clients pin')

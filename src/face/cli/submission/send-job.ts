@@ -4,7 +4,7 @@ import { MAX_ITEMS } from '../../../ground/protocol/limits.ts';
 import type { Item, Step, SubmissionView, SubmitReply } from '../../../ground/protocol/submission.ts';
 import { calls } from '../calls.ts';
 import { type Patience, repeat } from '../repeat.ts';
-import type { Job } from './job-step.ts';
+import type { Job, JobStep } from './job-step.ts';
 import { sendsItems, toItems, toStep, type Upload } from './to-items.ts';
 
 export interface Sending {
@@ -66,7 +66,7 @@ async function firstItems(job: Job, { upload }: Sending): Promise<(Item[] | unde
 async function sendInChunks(job: Job, steps: readonly Step[], sending: Sending): Promise<SubmitReply> {
   const opened = await submit(
     sending,
-    steps.map((step, at) => withItems(step, sendsItems(job.steps[at] ?? {}) ? [] : undefined)),
+    steps.map((step, at) => withItems(step, firstOfOpen(step, job.steps[at] ?? {}))),
     true,
   );
   let sent = 0;
@@ -85,6 +85,12 @@ async function sendInChunks(job: Job, steps: readonly Step[], sending: Sending):
   for (const { id } of opened.submissions)
     submissions.push(await repeat(() => close(sending.client, id), sending.patience));
   return { submissions, warnings: opened.warnings };
+}
+
+/** In an open request a step has only the tasks that it names: none that follow in chunks, but its one if it has no more. */
+function firstOfOpen(step: Step, described: JobStep): Item[] | undefined {
+  if (sendsItems(described)) return [];
+  return step.array ? undefined : [{}];
 }
 
 async function* inChunks(items: AsyncIterable<Item>): AsyncIterable<Item[]> {

@@ -94,7 +94,11 @@ function noteOf(views: readonly SubmissionView[]): string {
 async function judge(views: readonly SubmissionView[], invocation: Invocation): Promise<number> {
   const failed = views.reduce((sum, { counts }) => sum + counts.failed, 0);
   const cancelled = views.reduce((sum, { counts }) => sum + counts.cancelled, 0);
-  if (failed === 0 && cancelled === 0) return EXIT.done;
+  if (failed === 0 && cancelled === 0) {
+    const tasks = views.reduce((sum, view) => sum + view.tasks, 0);
+    await invocation.say(tasks === 1 ? 'the task succeeded' : `all ${plural(tasks, 'task')} succeeded`);
+    return EXIT.done;
+  }
   if (cancelled > 0) await invocation.say(`${plural(cancelled, 'task was', 'tasks were')} cancelled`);
   if (failed > 0) await tellFailures(views, failed, invocation);
   return EXIT.failed;

@@ -35,7 +35,15 @@ export function connect(file: string, options: { readOnly: boolean; sequence: nu
     nextSequence: sql`next_sequence()`,
     sha256: (text) => sql`sha256_hex(${text})`,
   };
-  return { raw, db, setNow: (time) => void (now = time), sequence: () => sequence, close: () => raw.close() };
+  return {
+    raw,
+    db,
+    setNow(time) {
+      now = time;
+    },
+    sequence: () => sequence,
+    close: () => raw.close(),
+  };
 }
 
 function statementCache(raw: DatabaseSync): (statement: Sql) => StatementSync {

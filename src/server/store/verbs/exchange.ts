@@ -4,7 +4,7 @@ import { mayReattach } from '../../core/task.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sameHash, sha256 } from '../secrets.ts';
 import { sql } from '../sql.ts';
-import { applyMoves, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
+import { applyMoves, type TaskRow, toFacts } from '../task-rows.ts';
 import { type ClaimedRow, claimTasks } from './claim-tasks.ts';
 import { type Answer, lockTasks, reportAttempts, type StoredReport } from './report-attempts.ts';
 import { keepRunningLogs, type LogGrowth } from './running-logs.ts';
@@ -171,10 +171,8 @@ async function keepProgress(db: Db, held: readonly HeldKey[]): Promise<void> {
 }
 
 async function unheld(db: Db, input: ExchangeInput): Promise<ClaimedRow[]> {
-  const rows = await db.rows<
-    TaskRow & ClaimedRow
-  >(sql`select ${TASK_ROW}, t.payload, t.inputs from tasks t join submissions s on s.id = t.submission_id
-    where t.session_id = ${input.session} and t.state = 'running' order by t.submission_id, t.idx`);
+  const rows = await db.rows<ClaimedRow>(sql`select submission_id, idx, attempt, payload, inputs from tasks
+    where session_id = ${input.session} and state = 'running' order by submission_id, idx`);
   const held = new Set(input.held.map((key) => `${key.submission}.${key.idx}/${key.attempt}`));
   return rows.filter((row) => !held.has(`${row.submission_id}.${row.idx}/${row.attempt}`)).slice(0, 1000);
 }

@@ -41,8 +41,8 @@ async function settleDependents(db: Db, id: number): Promise<number> {
 
 function ofSubmission(counts: Record<string, number> | undefined): 'succeeded' | 'failed' | 'open' {
   if (!counts) return 'open';
-  if ((counts['waiting'] ?? 0) + (counts['queued'] ?? 0) + (counts['running'] ?? 0) > 0) return 'open';
-  return (counts['failed'] ?? 0) + (counts['cancelled'] ?? 0) > 0 ? 'failed' : 'succeeded';
+  if ((counts.waiting ?? 0) + (counts.queued ?? 0) + (counts.running ?? 0) > 0) return 'open';
+  return (counts.failed ?? 0) + (counts.cancelled ?? 0) > 0 ? 'failed' : 'succeeded';
 }
 
 async function ofTask(db: Db, submission: number, idx: number): Promise<'succeeded' | 'failed' | 'open'> {

@@ -189,7 +189,7 @@ export async function addArrayChunk(
     db,
     sql`select tasks, project_id, gate from submissions where id = ${input.id}`,
   );
-  if (!row || row.gate !== 'loading') return { left: 0 };
+  if (row?.gate !== 'loading') return { left: 0 };
   const { first, last, step } = input.array;
   const total = Math.floor((last - first) / step) + 1;
   const count = Math.min(ARRAY_CHUNK, total - row.tasks);
@@ -208,7 +208,7 @@ export async function addItems(db: Db, input: { id: number; offset: number; item
     db,
     sql`select tasks, project_id, gate from submissions where id = ${input.id} ${lock}`,
   );
-  if (!row || row.gate !== 'loading') return { ok: false, refusal: 'not-open', tasks: row?.tasks ?? 0 };
+  if (row?.gate !== 'loading') return { ok: false, refusal: 'not-open', tasks: row?.tasks ?? 0 };
   if (row.tasks === input.offset + input.items.payloads.length) return { ok: true };
   if (row.tasks !== input.offset) return { ok: false, refusal: 'wrong-offset', tasks: row.tasks };
   await insertItems(db, row.project_id, input.id, input.items);
@@ -233,7 +233,7 @@ async function openGate(db: Db, id: number): Promise<void> {
     sql`
     select tasks, project_id, gate, waiting_for, not_before from submissions where id = ${id} ${lock}`,
   );
-  if (!row || row.gate !== 'loading') return;
+  if (row?.gate !== 'loading') return;
   const waits = row.waiting_for > 0 || (row.not_before !== null && row.not_before > db.now);
   await db.run(
     sql`update submissions set gate = ${waits ? 'waiting' : 'open'}, claimable = 1, waiting_since = ${db.now} where id = ${id}`,

@@ -1,0 +1,49 @@
+import { PassThrough } from 'node:stream';
+import type { CliContext, OutputStream, ServeOptions, WorkerOptions } from '../../src/face/cli/context.ts';
+import { runCli } from '../../src/face/cli/run-cli.ts';
+
+export interface CliResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** What `serve` or `worker` were started with. */
+  readonly started: readonly (ServeOptions | WorkerOptions)[];
+}
+
+/** Runs a command line in this process, with nothing of the process's own environment. */
+export async function cli(argv: readonly string[], own: Partial<CliContext> = {}): Promise<CliResult> {
+  const stdout = new Collector();
+  const stderr = new Collector();
+  const started: (ServeOptions | WorkerOptions)[] = [];
+  const start = async (options: ServeOptions | WorkerOptions): Promise<number> => {
+    started.push(options);
+    return 0;
+  };
+  const code = await runCli(argv, {
+    stdin: new PassThrough().end(),
+    stdout: stdout as OutputStream,
+    stderr: stderr as OutputStream,
+    env: { HOME: '/nowhere' },
+    cwd: '/nowhere',
+    version: '1.2.3',
+    now: () => new Date('2026-11-21T12:00:00Z'),
+    onInterrupt: () => () => {},
+    serve: start,
+    worker: start,
+    ...own,
+  });
+  return { code, stdout: stdout.text(), stderr: stderr.text(), started };
+}
+
+class Collector extends PassThrough {
+  readonly #pieces: Buffer[] = [];
+
+  override write(chunk: Buffer | string): boolean {
+    this.#pieces.push(Buffer.from(chunk));
+    return true;
+  }
+
+  text(): string {
+    return Buffer.concat(this.#pieces).toString('utf8');
+  }
+}
