@@ -7,7 +7,10 @@ export interface Needed {
   readonly packages: readonly string[];
 }
 
-export const POSTGRES: Needed = { program: '/usr/lib/postgresql/15/bin/postgres', packages: ['postgresql-15', 'postgresql-client-15'] };
+export const POSTGRES: Needed = {
+  program: '/usr/lib/postgresql/15/bin/postgres',
+  packages: ['postgresql-15', 'postgresql-client-15'],
+};
 export const GROMACS: Needed = { program: '/usr/bin/gmx', packages: ['gromacs'] };
 export const STRACE: Needed = { program: '/usr/bin/strace', packages: ['strace'] };
 export const FAKETIME: Needed = { program: '/usr/bin/faketime', packages: ['faketime'] };
@@ -27,7 +30,8 @@ export function missing(needed: Needed): string | undefined {
 }
 
 function install(packages: readonly string[]): string {
-  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) return 'not root, or no apt-get: not installed by itself';
+  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get'))
+    return 'not root, or no apt-get: not installed by itself';
   // Debian's PostgreSQL package would start a cluster of its own; and no package is to start a daemon here.
   const script = `set -e
     export DEBIAN_FRONTEND=noninteractive

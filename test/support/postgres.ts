@@ -20,13 +20,25 @@ export async function startPostgres(): Promise<TestPostgres> {
   const directory = mkdtempSync(join(tmpdir(), 'pilotage-postgres-'));
   const user = userForPostgres(directory);
   const data = join(directory, 'data');
-  execFileSync(`${BIN}/initdb`, ['-D', data, '-U', 'pilotage', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync'], { ...user, cwd: directory, stdio: 'ignore' });
+  execFileSync(
+    `${BIN}/initdb`,
+    ['-D', data, '-U', 'pilotage', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync'],
+    { ...user, cwd: directory, stdio: 'ignore' },
+  );
   const port = await freePort();
-  appendFileSync(join(data, 'postgresql.conf'), `listen_addresses = '127.0.0.1'\nport = ${port}\nunix_socket_directories = '${directory}'\nmax_connections = 200\n`);
+  appendFileSync(
+    join(data, 'postgresql.conf'),
+    `listen_addresses = '127.0.0.1'\nport = ${port}\nunix_socket_directories = '${directory}'\nmax_connections = 200\n`,
+  );
   const server = spawn(`${BIN}/postgres`, ['-D', data], { ...user, cwd: directory, stdio: 'ignore' });
   const over = new Promise<void>((resolve) => server.once('exit', () => resolve()));
   const admin = `postgres://pilotage@127.0.0.1:${port}/postgres`;
-  await waitUntil('PostgreSQL to answer', () => query(admin, 'select 1').then(() => true, () => false));
+  await waitUntil('PostgreSQL to answer', () =>
+    query(admin, 'select 1').then(
+      () => true,
+      () => false,
+    ),
+  );
   let made = 0;
   return {
     pid: server.pid as number,

@@ -6,7 +6,13 @@ import { createHash } from 'node:crypto';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Claim, ExchangeReply, ExchangeRequest, RegisterRequest, Report } from '../../src/ground/protocol/exchange.ts';
+import type {
+  Claim,
+  ExchangeReply,
+  ExchangeRequest,
+  RegisterRequest,
+  Report,
+} from '../../src/ground/protocol/exchange.ts';
 import type { TaskSpec } from '../../src/ground/protocol/spec.ts';
 
 export interface PoolTask {
@@ -128,7 +134,12 @@ export async function startTinyPool(): Promise<TinyPool> {
     else if (reply !== undefined) send(response, reply);
   };
 
-  const route = async (request: http.IncomingMessage, path: string, body: unknown, response: http.ServerResponse): Promise<unknown> => {
+  const route = async (
+    request: http.IncomingMessage,
+    path: string,
+    body: unknown,
+    response: http.ServerResponse,
+  ): Promise<unknown> => {
     if (path === '/workers') return register(body as RegisterRequest);
     const exchange = /^\/workers\/([^/]+)\/(exchange|leave)$/.exec(path);
     if (exchange) return ofSession(request, { id: exchange[1] ?? '', what: exchange[2] ?? '', body, response });
@@ -140,7 +151,13 @@ export async function startTinyPool(): Promise<TinyPool> {
     sessionCount += 1;
     const session = `s${sessionCount}`;
     sessions.set(session, { secret: `k${sessionCount}`, number: 0, dropped: new Set(), given: new Set() });
-    return { worker: `w${sessionCount}`, session, secret: `k${sessionCount}`, heartbeatSeconds: pool.heartbeatSeconds, leaseSeconds: pool.heartbeatSeconds * 2 };
+    return {
+      worker: `w${sessionCount}`,
+      session,
+      secret: `k${sessionCount}`,
+      heartbeatSeconds: pool.heartbeatSeconds,
+      leaseSeconds: pool.heartbeatSeconds * 2,
+    };
   };
 
   const ofSession = async (
@@ -148,7 +165,8 @@ export async function startTinyPool(): Promise<TinyPool> {
     call: { id: string; what: string; body: unknown; response: http.ServerResponse },
   ): Promise<unknown> => {
     const session = sessions.get(call.id);
-    if (!session || request.headers['x-pilotage-session'] !== session.secret) return void refuse(call.response, 410, 'session-ended');
+    if (!session || request.headers['x-pilotage-session'] !== session.secret)
+      return void refuse(call.response, 410, 'session-ended');
     if (call.what === 'leave') {
       pool.left.push(call.id);
       sessions.delete(call.id);
@@ -177,7 +195,9 @@ export async function startTinyPool(): Promise<TinyPool> {
     for (;;) {
       const held = new Set(body.held.map((item) => item.task));
       const drop = body.held.filter((item) => session.dropped.has(item.task));
-      const again = [...session.given].flatMap((task) => (held.has(task) || !pool.running.has(task) ? [] : [pool.running.get(task) as PoolTask]));
+      const again = [...session.given].flatMap((task) =>
+        held.has(task) || !pool.running.has(task) ? [] : [pool.running.get(task) as PoolTask],
+      );
       const most = Math.max(0, Math.min(body.maxClaims, body.free.cpus + (body.ahead ?? 0) - again.length, pool.most));
       const superseded = session.number > body.number;
       const fresh = superseded ? [] : pool.queue.splice(0, most);
@@ -187,7 +207,8 @@ export async function startTinyPool(): Promise<TinyPool> {
       }
       for (const { task } of drop) session.given.delete(task);
       const given = superseded ? [] : [...again, ...fresh];
-      const news = answers.length + given.length + drop.length > 0 || pool.instruction !== 'work' || pool.followSeconds > 0;
+      const news =
+        answers.length + given.length + drop.length > 0 || pool.instruction !== 'work' || pool.followSeconds > 0;
       if (news || superseded || Date.now() >= deadline || request.socket.destroyed) {
         const specs = Object.fromEntries(given.map((task) => [task.claim.task.split('.')[0], task.spec]));
         return {
@@ -201,11 +222,19 @@ export async function startTinyPool(): Promise<TinyPool> {
           leaseSeconds: pool.heartbeatSeconds * 2,
         } satisfies ExchangeReply;
       }
-      await Promise.race([new Promise<void>((resolve) => wakers.add(resolve)), wait(deadline - Date.now(), undefined, { ref: false })]);
+      await Promise.race([
+        new Promise<void>((resolve) => wakers.add(resolve)),
+        wait(deadline - Date.now(), undefined, { ref: false }),
+      ]);
     }
   };
 
-  const blobRoute = (request: http.IncomingMessage, path: string, body: unknown, response: http.ServerResponse): unknown => {
+  const blobRoute = (
+    request: http.IncomingMessage,
+    path: string,
+    body: unknown,
+    response: http.ServerResponse,
+  ): unknown => {
     if (path.endsWith('/blobs/missing')) {
       const { digests } = body as { digests: string[] };
       return { missing: digests.filter((digest) => !pool.blobs.has(digest)) };

@@ -5,25 +5,9 @@ import { createClient } from '../../src/ground/client/client.ts';
 import { httpTransport } from '../../src/ground/client/http-transport.ts';
 import type { Report } from '../../src/ground/protocol/exchange.ts';
 import { startWorker, type Worker, type WorkerOptions } from '../../src/worker/worker/worker.ts';
+import { memoryLog } from './memory-log.ts';
 import { startTinyPool, type TinyPool } from './tiny-pool.ts';
 import { waitUntil } from './wait-until.ts';
-
-export interface LoggedLine {
-  readonly level: string;
-  readonly text: string;
-  readonly facts: object;
-}
-
-/** A log that remembers. */
-export function memoryLog(): { lines: LoggedLine[]; debug: LogCall; info: LogCall; warn: LogCall; error: LogCall } {
-  const lines: LoggedLine[] = [];
-  const at =
-    (level: string): LogCall =>
-    (facts, text) =>
-      void lines.push({ level, text, facts });
-  return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
-}
-type LogCall = (facts: object, text: string) => void;
 
 /** A pool and a worker that runs real programs for it. */
 export interface Bench {
@@ -61,7 +45,8 @@ export async function startBench(): Promise<Bench> {
       workers.push(worker);
       return worker;
     },
-    reportOf: (task, seconds) => waitUntil(`the report of ${task}`, () => pool.reports.find((report) => report.task === task), seconds),
+    reportOf: (task, seconds) =>
+      waitUntil(`the report of ${task}`, () => pool.reports.find((report) => report.task === task), seconds),
     close: async () => {
       for (const worker of workers) worker.stop();
       await Promise.all(workers.map((worker) => worker.done));

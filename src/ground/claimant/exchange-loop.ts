@@ -150,10 +150,15 @@ export function startClaimant(options: ClaimantOptions): Claimant {
       return;
     }
     if (!session || registering) return;
-    if (Date.now() < pausedUntil) return;
+    if (Date.now() < pausedUntil) {
+      planPumpIn(pausedUntil - Date.now());
+      return;
+    }
     const something = (news || held.ready.size > 0) && mayGo();
     if (inFlight.size === 0) {
-      if (something || held.size === held.ready.size || pollDue <= Date.now()) void exchange(session);
+      const wait = something || held.size === 0 ? 0 : pollDue - Date.now();
+      if (wait <= 0) void exchange(session);
+      else planPumpIn(wait);
       return;
     }
     const busy = [...inFlight.values()].some((other) => other.sent.length > 0);
@@ -169,10 +174,8 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     return wait <= 0;
   };
   const planPumpIn = (ms: number): void => {
-    later ??= setTimeout(() => {
-      later = undefined;
-      planPump();
-    }, ms);
+    clearTimeout(later);
+    later = setTimeout(planPump, ms);
   };
 
   // One exchange
@@ -206,10 +209,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
       if (over === session && mode !== 'left' && !current.abort.signal.aborted) recover(error, current);
     }
     held.forgetRemovedBefore(Math.min(Number.POSITIVE_INFINITY, ...inFlight.keys()));
-    if (inFlight.size === 0) {
-      pollDue = Date.now() + POLL_DELAY_MS;
-      planPumpIn(POLL_DELAY_MS);
-    }
+    if (inFlight.size === 0) pollDue = Date.now() + POLL_DELAY_MS;
     planPump();
   };
 
@@ -353,7 +353,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
       { task: only.task, attempt: only.attempt, error: why },
       'the server cannot take this report: it is kept in the spool, a plain one goes in its place',
     );
-    void spool.putAside(only.report, why);
+    void spool.putAside(only.report, why).catch((fault) => log.error({ error: messageOf(fault) }, 'cannot keep the report aside'));
     spool.forget(only);
     const plain = toPlainReport(only.report, why);
     if (only.report.message === plain.message) release(only);
@@ -362,7 +362,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
 
   const pause = (ms: number): void => {
     pausedUntil = Date.now() + ms;
-    setTimeout(planPump, ms + 1);
+    planPump();
   };
 
   // The end

@@ -24,6 +24,7 @@ export interface ExchangeFacts {
     | undefined;
   readonly free: Capacity;
   readonly maxClaims: number;
+  readonly ahead?: number | undefined;
   readonly waitSeconds: number;
   readonly knownSpecs?: readonly number[] | undefined;
 }
@@ -185,6 +186,7 @@ function toInput(parts: Parts, session: string, secret: string, facts: ExchangeF
       data: log.data,
     })),
     free: facts.free,
+    ahead: facts.ahead ?? 0,
     most: facts.maxClaims,
     lease: parts.settings,
     reserveAfterMs: parts.settings.reserveAfterMs,

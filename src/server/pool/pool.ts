@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { parseDigest } from '../../ground/base/digest.ts';
 import { PilotageError } from '../../ground/base/errors.ts';
+import { parseTaskId } from '../../ground/base/task-id.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
 import type { Capacity } from '../core/shape.ts';
 import type { RowState } from '../core/task.ts';
@@ -28,7 +29,13 @@ export interface RegisterFacts {
   readonly kinds: readonly string[];
   readonly projects?: readonly string[] | undefined;
   readonly remainingSeconds: number | null;
-  readonly replaces?: { readonly session: string; readonly secret: string } | undefined;
+  readonly replaces?:
+    | {
+        readonly session: string;
+        readonly secret: string;
+        readonly held?: readonly { readonly task: string; readonly attempt: number }[] | undefined;
+      }
+    | undefined;
 }
 
 /** What can happen. Every action takes who asks for it and refuses with a `PilotageError`. */
@@ -152,7 +159,7 @@ async function register(parts: Parts, who: Principal, worker: RegisterFacts, pro
     labels: JSON.stringify(worker.labels),
     projects,
     remainingSeconds: worker.remainingSeconds,
-    replaces: worker.replaces ? { session: worker.replaces.session, secretHash: sha256(worker.replaces.secret) } : null,
+    replaces: worker.replaces ? toOldSession(worker.replaces) : null,
     lease: parts.settings,
   });
   parts.dirty();
@@ -164,6 +171,17 @@ async function register(parts: Parts, who: Principal, worker: RegisterFacts, pro
     secret,
     heartbeatSeconds: parts.settings.heartbeatMs / 1000,
     leaseSeconds: parts.settings.leaseMs / 1000,
+  };
+}
+
+function toOldSession({ session, secret, held = [] }: NonNullable<RegisterFacts['replaces']>) {
+  return {
+    session,
+    secretHash: sha256(secret),
+    held: held.map(({ task, attempt }) => {
+      const { submission, index } = parseTaskId(task);
+      return { submission, idx: index, attempt };
+    }),
   };
 }
 

@@ -7,7 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
-import { findMarked, signalProcess } from './marked-processes.ts';
+import { findMarked, signalProcess, statFields } from './marked-processes.ts';
 import { type FromSpawner, monotonicMs, type StartProgram, type ToSpawner } from './spawner-messages.ts';
 
 interface Program {
@@ -187,10 +187,22 @@ function endLeftovers(program: Program, then: () => void): void {
   const deadline = monotonicMs() + LEFTOVER_TERM_MS;
   const look = (): void => {
     const late = monotonicMs() - deadline;
-    if (!signalGroup(program, late < 0 ? 0 : 'SIGKILL') || late > 1000) then();
-    else setTimeout(look, LOOK_EVERY_MS);
+    if (!isGroupAlive(program.pid) || late > 1000) {
+      then();
+      return;
+    }
+    if (late >= 0) signalGroup(program, 'SIGKILL');
+    setTimeout(look, LOOK_EVERY_MS);
   };
   look();
+}
+
+/** Dead processes whose new parent is slow to take note of them do not count. */
+function isGroupAlive(group: number): boolean {
+  return fs.readdirSync('/proc').some((name) => {
+    const fields = /^\d+$/.test(name) ? statFields(Number(name)) : undefined;
+    return fields !== undefined && fields[0] !== 'Z' && fields[0] !== 'X' && Number(fields[2]) === group;
+  });
 }
 
 // Removing directories, one at a time between other work
@@ -220,7 +232,8 @@ function endAll(): void {
   const deadline = monotonicMs() + LEFTOVER_TERM_MS;
   const look = (): void => {
     const late = monotonicMs() >= deadline;
-    const left = all.filter((program) => signalGroup(program, late ? 'SIGKILL' : 0));
+    const left = all.filter((program) => isGroupAlive(program.pid));
+    if (late) for (const program of left) signalGroup(program, 'SIGKILL');
     if (left.length === 0 || monotonicMs() > deadline + 2000) endEscaped();
     else setTimeout(look, LOOK_EVERY_MS);
   };

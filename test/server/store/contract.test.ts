@@ -70,11 +70,11 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     items: { first: 1, payloads: [null], inputs: [null] },
     ...over,
   });
-  const submit = async (...steps: NewSubmission[]) => {
-    const result = await store.submit({ projectId, owner: 'o', requestId: `request-${++requests}`, open: false, steps });
+  const idsOf = (result: Awaited<ReturnType<Store['submit']>>) => {
     if (!result.ok) throw new Error('refused');
     return result.ids as number[];
   };
+  const submit = async (...steps: NewSubmission[]) => idsOf(await store.submit({ projectId, owner: 'o', requestId: `request-${++requests}`, open: false, steps }));
   const worker = async (total = { cpus: 4, memory: 1e9, gpus: 0, named: {} }, lease = LEASE) => {
     const session = `session-${++sessions}`;
     await store.registerWorker({
@@ -82,10 +82,10 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
       total: JSON.stringify(total), labels: '{}', projects: null, remainingSeconds: null, replaces: null, lease,
     });
     let number = 0;
-    const exchange = async (over: { reports?: StoredReport[]; held?: object[]; number?: number; most?: number; lease?: typeof LEASE; free?: typeof total; reserveAfterMs?: number } = {}) => {
+    const exchange = async (over: { reports?: StoredReport[]; held?: object[]; number?: number; most?: number; lease?: typeof LEASE; free?: typeof total; ahead?: number; reserveAfterMs?: number } = {}) => {
       const result = await store.exchange({
         session, sessionSecret: 's3cret', number: over.number ?? ++number, held: (over.held ?? []) as never, reports: over.reports ?? [], logs: [],
-        free: over.free ?? total, most: over.most ?? 100, lease: over.lease ?? lease, reserveAfterMs: over.reserveAfterMs ?? 1e12,
+        free: over.free ?? total, ahead: over.ahead ?? 0, most: over.most ?? 100, lease: over.lease ?? lease, reserveAfterMs: over.reserveAfterMs ?? 1e12,
       });
       if (result.kind !== 'done') throw new Error(result.kind);
       return result;
@@ -291,13 +291,13 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     const input = { projectId, owner: 'o', requestId: 'twice', open: false, steps: [step(), step()] };
     const [first, second] = await Promise.all([store.submit(input), store.submit(input)]);
     expect(first).toMatchObject({ ok: true });
-    expect((second as { ids: number[] }).ids).toEqual((first as { ids: number[] }).ids);
+    expect(idsOf(second)).toEqual(idsOf(first));
     await drainPool();
   });
 
   test('nothing of a submission is seen or claimed before it is complete, and a repeated chunk adds nothing', async () => {
     const result = await store.submit({ projectId, owner: 'o', requestId: 'open', open: true, steps: [step({ items: null })] });
-    const id = (result as { ids: number[] }).ids[0]!;
+    const id = idsOf(result)[0]!;
     const chunk = (first: number) => ({ first, payloads: ['1', '2'], inputs: [null, null] });
     expect(await store.addItems({ id, offset: 0, items: chunk(1) })).toEqual({ ok: true });
     expect(await store.addItems({ id, offset: 0, items: chunk(1) })).toEqual({ ok: true });
@@ -315,7 +315,7 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
   test('a submission that is never completed is removed', async () => {
     const result = await store.submit({ projectId, owner: 'o', requestId: 'abandoned', open: true, steps: [step()] });
     while ((await store.dropAbandoned({ olderThanMs: -1 })) > 0);
-    expect(await store.getSubmissions({ ids: (result as { ids: number[] }).ids })).toEqual([]);
+    expect(await store.getSubmissions({ ids: idsOf(result) })).toEqual([]);
   });
 
   test('dependents wait for a submission or a task, and end with that reason when it fails', async () => {

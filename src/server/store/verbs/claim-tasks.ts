@@ -18,6 +18,8 @@ export interface ClaimRequest {
   readonly worker: WorkerFacts;
   /** What the worker says is free; what the database knows it holds is taken off besides. */
   readonly free: Capacity;
+  /** So many small tasks more than fit: the worker runs very short ones, and they wait there for the next end. */
+  readonly ahead: number;
   readonly most: number;
   readonly projects: readonly number[] | null;
   readonly reservedQueue: number | null;
@@ -65,6 +67,8 @@ export async function claimTasks(db: Db, request: ClaimRequest): Promise<ClaimRe
   const held = await heldCapacity(db, request);
   let free = smaller(request.free, held);
   const reserved = await reservation(db, request, possible, free);
+  const ahead = reserved === null ? request.ahead : 0;
+  const fitting = (shape: Shape, most: number) => countFitting(shape, mayWaitThere(shape) ? { ...free, cpus: free.cpus + ahead } : free, most);
   const open = reserved === null ? possible : possible.filter((queue) => queue.id === reserved);
   const claimed: ClaimedRow[] = [];
   const passed = new Set<number>();
@@ -72,11 +76,11 @@ export async function claimTasks(db: Db, request: ClaimRequest): Promise<ClaimRe
     more = false;
     for (const head of await firstHeads(
       db,
-      open.filter((queue) => countFitting(queue.shape, free, 1) > 0),
+      open.filter((queue) => fitting(queue.shape, 1) > 0),
       passed,
     )) {
       const shape = possible.find((queue) => queue.id === head.queue_id)?.shape as Shape;
-      const most = countFitting(shape, free, request.most - claimed.length);
+      const most = fitting(shape, request.most - claimed.length);
       if (most === 0) continue;
       const taken = await takeTasks(db, head, most, request);
       if (taken.length < most) await clearClaimable(db, head.id);
@@ -88,6 +92,11 @@ export async function claimTasks(db: Db, request: ClaimRequest): Promise<ClaimRe
   }
   const served = claimed.length > 0 && reserved !== null;
   return { claimed, reservedQueue: served ? null : reserved };
+}
+
+/** Only what takes a core and nothing scarce. */
+function mayWaitThere(shape: Shape): boolean {
+  return shape.cpus === 1 && shape.gpus === 0 && Object.keys(shape.named).length === 0;
 }
 
 /** The queues that have something to claim, found by skipping from one to the next in the index. */

@@ -24,6 +24,7 @@ export interface ExchangeInput {
   readonly reports: readonly StoredReport[];
   readonly logs: readonly LogGrowth[];
   readonly free: Capacity;
+  readonly ahead: number;
   readonly most: number;
   readonly sessionSecret: string;
   readonly lease: LeaseSettings;
@@ -94,6 +95,7 @@ function claimFor(db: Db, worker: WorkerRow, input: ExchangeInput) {
     exchangeNumber: input.number,
     worker: facts,
     free: input.free,
+    ahead: input.ahead,
     most: input.most,
     projects: worker.projects === null ? null : JSON.parse(worker.projects),
     reservedQueue: worker.reserved_queue,

@@ -31,6 +31,13 @@ export interface WorkerRow {
   readonly reserved_queue: number | null;
 }
 
+/** The session that a worker had before, and what of it the worker still has in its hands. */
+export interface OldSession {
+  readonly session: string;
+  readonly secretHash: string;
+  readonly held: readonly { readonly submission: number; readonly idx: number; readonly attempt: number }[];
+}
+
 export interface NewWorker {
   readonly session: string;
   readonly secretHash: string;
@@ -47,7 +54,7 @@ export interface NewWorker {
   readonly labels: string;
   readonly projects: readonly number[] | null;
   readonly remainingSeconds: number | null;
-  readonly replaces: { readonly session: string; readonly secretHash: string } | null;
+  readonly replaces: OldSession | null;
   readonly lease: LeaseSettings;
 }
 
@@ -55,7 +62,7 @@ export async function findWorker(db: Db, session: string): Promise<WorkerRow | u
   return firstRow<WorkerRow>(db, sql`select * from workers where session_id = ${session}`);
 }
 
-/** A new session. What the session held that it replaces is lost at once, and need not wait for its lease. */
+/** A new session. Of the one that it replaces it takes over what is still held; the rest is lost at once, and need not wait for a lease. */
 export async function registerWorker(db: Db, worker: NewWorker): Promise<{ number: number }> {
   const row = await firstRow<{ number: number }>(
     db,
@@ -68,10 +75,23 @@ export async function registerWorker(db: Db, worker: NewWorker): Promise<{ numbe
   );
   if (worker.replaces) {
     const old = await findWorker(db, worker.replaces.session);
-    if (old && old.secret_hash === worker.replaces.secretHash && old.state !== 'ended')
+    if (old && old.secret_hash === worker.replaces.secretHash && old.state !== 'ended') {
+      await takeOver(db, worker.session, worker.replaces);
       await loseWorker(db, old.session_id);
+    }
   }
   return { number: row?.number ?? 0 };
+}
+
+async function takeOver(db: Db, session: string, old: OldSession): Promise<void> {
+  if (old.held.length === 0) return;
+  const held = db.table({
+    m_submission: ['bigint', old.held.map((key) => key.submission)],
+    m_idx: ['bigint', old.held.map((key) => key.idx)],
+    m_attempt: ['bigint', old.held.map((key) => key.attempt)],
+  });
+  await db.run(sql`update tasks set session_id = ${session} where session_id = ${old.session} and state = 'running'
+    and (submission_id, idx, attempt) in (select m_submission, m_idx, m_attempt from ${held} as given)`);
 }
 
 /** Gives up for lost every worker whose lease ran out; what they ran is charged and queued again. Returns how many tasks. */
