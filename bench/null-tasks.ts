@@ -6,9 +6,21 @@ import { exited, startServer } from './server.ts';
 const BATCH = 1000;
 
 /** Tasks without a process: from the first submit to the last accepted result, tasks a second. Distinct payloads of 200 bytes and more. */
-export async function nullTasks(count: number, args: readonly string[] = []): Promise<{ perSecond: number; submitPerSecond: number }> {
+export async function nullTasks(
+  count: number,
+  args: readonly string[] = [],
+): Promise<{ perSecond: number; submitPerSecond: number }> {
   const server = await startServer({ args });
-  const worker = spawn(process.execPath, ['--max-semi-space-size=8', join(import.meta.dirname, 'null-worker.ts'), server.url, join(server.data, 'admin-token')], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const worker = spawn(
+    process.execPath,
+    [
+      '--max-semi-space-size=8',
+      join(import.meta.dirname, 'null-worker.ts'),
+      server.url,
+      join(server.data, 'admin-token'),
+    ],
+    { stdio: ['ignore', 'ignore', 'inherit'] },
+  );
   await submitAndWait(server.client, 1, 'warm');
   const begun = performance.now();
   const ids: number[] = [];
@@ -34,14 +46,19 @@ export async function nullTasks(count: number, args: readonly string[] = []): Pr
 type Client = Awaited<ReturnType<typeof startServer>>['client'];
 
 export async function submit(client: Client, count: number, label: string): Promise<number> {
-  const items = Array.from({ length: count }, (_, i) => ({ payload: { name: `${label}-${i}`, text: `${i}`.padEnd(220, 'x') } }));
+  const items = Array.from({ length: count }, (_, i) => ({
+    payload: { name: `${label}-${i}`, text: `${i}`.padEnd(220, 'x') },
+  }));
   const reply = await client.call(routes.submit, { body: { steps: [{ spec: {}, items }] } });
   return reply.submissions[0]?.id as number;
 }
 
 export async function finished(client: Client, id: number): Promise<void> {
   for (;;) {
-    const view = await client.call(routes.submission, { params: { id }, query: { waitSeconds: 30, finishedOnly: true } });
+    const view = await client.call(routes.submission, {
+      params: { id },
+      query: { waitSeconds: 30, finishedOnly: true },
+    });
     if (!view.finished) continue;
     if (view.counts.succeeded !== view.tasks) throw new Error(`submission ${id}: ${JSON.stringify(view.counts)}`);
     return;

@@ -21,19 +21,41 @@ const claimant = startClaimant({
   client: createClient(httpTransport({ url }), () => token),
   spool: await openSpool(directory, quiet),
   log: quiet,
-  describe: () => ({ protocol: PROTOCOL_VERSION, version: 'bench', name: 'null', host: 'bench', pid: process.pid, zone: null, total, labels: {}, kinds: ['payload'], remainingSeconds: null }),
+  describe: () => ({
+    protocol: PROTOCOL_VERSION,
+    version: 'bench',
+    name: 'null',
+    host: 'bench',
+    pid: process.pid,
+    zone: null,
+    total,
+    labels: {},
+    kinds: ['payload'],
+    remainingSeconds: null,
+  }),
   executor: {
     start(claim): LiveAttempt {
       running += 1;
       return {
-        ended: Promise.resolve({ task: claim.task, attempt: claim.attempt, secret: claim.secret, outcome: 'succeeded', exitCode: 0 }),
+        ended: Promise.resolve({
+          task: claim.task,
+          attempt: claim.attempt,
+          secret: claim.secret,
+          outcome: 'succeeded',
+          exitCode: 0,
+        }),
         end() {},
         state: () => ({ started: true }),
         takeLogs: () => [],
         returnLogs() {},
       };
     },
-    room: () => ({ offer: { ...total, cpus: CAPACITY - running }, claims: Math.min(1000, CAPACITY - running), ahead: 0, patient: false }),
+    room: () => ({
+      offer: { ...total, cpus: CAPACITY - running },
+      claims: Math.min(1000, CAPACITY - running),
+      ahead: 0,
+      patient: false,
+    }),
     settled() {
       running -= 1;
     },

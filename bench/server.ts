@@ -38,7 +38,9 @@ export async function startServer(options: { data?: string; args?: readonly stri
     },
     started,
     start(...args) {
-      const child = spawn(PILOTAGE, args, { stdio: ['ignore', 'ignore', process.env['BENCH_DEBUG'] ? 'inherit' : 'ignore'] });
+      const child = spawn(PILOTAGE, args, {
+        stdio: ['ignore', 'ignore', process.env['BENCH_DEBUG'] ? 'inherit' : 'ignore'],
+      });
       started.push(child);
       return child;
     },
@@ -62,7 +64,9 @@ export async function startServer(options: { data?: string; args?: readonly stri
 }
 
 function launch(data: string, args: readonly string[]): ChildProcess {
-  return spawn(PILOTAGE, ['serve', '--data', data, '--listen', '127.0.0.1:0', ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
+  return spawn(PILOTAGE, ['serve', '--data', data, '--listen', '127.0.0.1:0', ...args], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
 }
 
 async function announced(data: string, pid: number): Promise<{ url: string }> {

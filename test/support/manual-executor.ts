@@ -10,7 +10,10 @@ export interface ManualAttempt {
 }
 
 /** An executor whose attempts end when the test says so, or at once. */
-export function manualExecutor(room: { cpus: number; instant?: boolean }): Executor & { attempts: ManualAttempt[]; settledTasks: string[]; grow(cpus: number): void } {
+export function manualExecutor(room: {
+  cpus: number;
+  instant?: boolean;
+}): Executor & { attempts: ManualAttempt[]; settledTasks: string[]; grow(cpus: number): void } {
   const attempts: ManualAttempt[] = [];
   const settledTasks: string[] = [];
   let free = room.cpus;

@@ -5,8 +5,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { waitUntil } from './wait-until.ts';
 
-/** The program itself, from its sources: what is tested is what stands there. */
-const MAIN = fileURLToPath(new URL('../../src/main/main.ts', import.meta.url));
+/** The program as it is compiled before the tests begin. */
+const MAIN = fileURLToPath(new URL('../../dist/main/main.js', import.meta.url));
 
 export interface Ran {
   readonly code: number | null;
@@ -60,7 +60,7 @@ export async function startServer(flags: readonly string[] = []): Promise<Runnin
     kill,
     run: (argv, options) => start(argv, options).done,
     json: async (argv, options) => {
-      const { code, stdout, stderr } = await start([...argv, '--json'], options).done;
+      const { code, stdout, stderr } = await start(['--json', ...argv], options).done;
       if (code !== 0) throw new Error(`pilotage ${argv.join(' ')} ended with ${code}: ${stderr}`);
       return JSON.parse(stdout);
     },

@@ -36,7 +36,7 @@ export async function openSqlite(directory: string): Promise<Store> {
 }
 
 /** Small databases are looked through at every start; what is wrong with a large one shows when it is read. */
-const CHECKED_BYTES = 64 * 1024 * 1024;
+const CHECKED_BYTES = 16 * 1024 * 1024;
 
 function migrate(file: string): void {
   try {
