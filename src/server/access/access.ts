@@ -4,7 +4,7 @@ import { parseTaskId } from '../../ground/base/task-id.ts';
 import { sameHash, sha256 } from '../store/secrets.ts';
 import type { Store } from '../store/store.ts';
 import type { TokenRow } from '../store/verbs/tokens.ts';
-import { createGuard } from './guard.ts';
+import { createGuard, type Guard } from './guard.ts';
 import type { Principal, Scope } from './principal.ts';
 
 export interface NewTokenInput {
@@ -34,17 +34,10 @@ export function createAccess(store: Store, monotonicMs: () => number): Access {
     token.startsWith('task:') ? identifyTask(store, token) : identifyToken(store, token);
   return {
     async authenticate(token, address) {
-      const found =
-        token === undefined || token === ''
-          ? 'no token was sent: give one with --token-file, or as Authorization: Bearer'
-          : await identify(token);
+      if (token === undefined || token === '') throw new PilotageError('unauthenticated', 'no token was sent: give one with --token-file, or as Authorization: Bearer');
+      const found = await identify(token);
       if (typeof found !== 'string') return found;
-      const wait = guard.blockedFor(address);
-      guard.failed(address);
-      if (wait > 0)
-        throw new PilotageError('too-many-failures', `too many failed logins from ${address}: try again in ${wait} s`, {
-          details: { retryAfterSeconds: wait },
-        });
+      if (found === UNKNOWN) refuseGuessing(guard, address);
       throw new PilotageError('unauthenticated', found);
     },
     async createToken(input) {
@@ -72,6 +65,15 @@ export function createAccess(store: Store, monotonicMs: () => number): Access {
   };
 }
 
+const UNKNOWN = 'the token is not known here: is it from this server, and whole?';
+
+/** Tokens that nobody ever had are guesses; ones that expired or were revoked are not. */
+function refuseGuessing(guard: Guard, address: string): void {
+  const wait = guard.blockedFor(address);
+  guard.failed(address);
+  if (wait > 0) throw new PilotageError('too-many-failures', `too many unknown tokens came from ${address}: try again in ${wait} s`, { details: { retryAfterSeconds: wait } });
+}
+
 /** 256 bits, recognisable in a scan for leaked secrets. */
 export function newSecret(): string {
   return `pilotage_${randomBytes(32).toString('base64url')}`;
@@ -80,7 +82,7 @@ export function newSecret(): string {
 async function identifyToken(store: Store, token: string): Promise<Principal | string> {
   const hash = sha256(token);
   const row = await store.findToken({ hash });
-  if (!row || !sameHash(row.hash, hash)) return 'the token is not known here: is it from this server, and whole?';
+  if (!row || !sameHash(row.hash, hash)) return UNKNOWN;
   if (row.revoked_at !== null)
     return `the token '${row.name}' was revoked: have a new one made with 'pilotage token create'`;
   if (row.expires_at !== null && row.expires_at <= row.now)

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify';
 import type { Log } from '../../ground/base/log.ts';
 import type { Access } from '../access/access.ts';
@@ -52,8 +53,9 @@ export function createListener(options: ListenerOptions): FastifyInstance {
     if (request.routeOptions.config.open !== true)
       request.principal = await options.access.authenticate(tokenOf(request), request.ip);
   });
-  app.setErrorHandler((error, request, reply) => {
+  app.setErrorHandler(async (error, request, reply) => {
     const problem = toProblem(error);
+    if (problem.code === 'body-too-large') await drain(request.raw);
     if (problem.status >= 500 && problem.code !== 'shutting-down')
       options.log.error({ err: toPilotageError(error).cause ?? error, url: request.url.split('?')[0] }, problem.detail);
     if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', String(problem.retryAfterSeconds));
@@ -84,4 +86,22 @@ function tokenOf(request: FastifyRequest): string | undefined {
   if (!/^basic$/i.test(scheme)) return undefined;
   const pair = Buffer.from(value, 'base64').toString('utf8');
   return pair.slice(pair.indexOf(':') + 1);
+}
+
+const DRAINED_BYTES = 256 * 1024 * 1024;
+const DRAINED_MS = 10_000;
+
+/** Reads on what is thrown away, so that the client, which is still sending, comes to see the answer. Within limits. */
+function drain(request: IncomingMessage): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, DRAINED_MS);
+  let bytes = 0;
+  request.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > DRAINED_BYTES) resolve();
+  });
+  request.once('end', resolve);
+  request.once('close', resolve);
+  request.resume();
+  return promise.finally(() => clearTimeout(timer));
 }
