@@ -24,6 +24,7 @@ process.once('SIGINT', () => interrupted.abort(new Error('interrupted')));
 
 const server = startServer();
 try {
+  mkdirSync(output, { recursive: true });
   await serverAnswers();
   const submission = await submit();
   await fetchResults(submission);
@@ -83,7 +84,6 @@ async function submit(): Promise<string> {
 }
 
 async function fetchResults(submission: string): Promise<void> {
-  mkdirSync(output, { recursive: true });
   rmSync(join(output, 'results'), { recursive: true, force: true });
   process.stdout.write(await run(PILOTAGE, ['results', submission, '--to', join(output, 'results'), '--data', data]));
 }

@@ -38,7 +38,7 @@ const LEVELS = ['warn', 'info', 'debug'];
 export async function runWorker(options: WorkerCommandOptions): Promise<number> {
   const log = pino(
     { level: LEVELS[options.verbosity ?? 1] ?? 'debug', base: null, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination({ fd: 2, sync: true }),
+    toStderr(),
   );
   const target = {
     url: options.server,
@@ -64,7 +64,14 @@ export async function runWorker(options: WorkerCommandOptions): Promise<number> 
   }
 }
 
-/** TERM and INT end the worker as planned, a second one at once; USR1 and USR2 let it finish what it runs. */
+/** A terminal that was closed takes no more lines; that is no reason to end. */
+function toStderr(): pino.DestinationStream {
+  const destination = pino.destination({ fd: 2, sync: true });
+  destination.on('error', () => {});
+  return destination;
+}
+
+/** TERM, INT and HUP end the worker as planned, a second one at once; USR1 and USR2 let it finish what it runs. */
 function obeySignals(worker: Worker): () => void {
   let asked = false;
   const stop = (): void => {
@@ -72,7 +79,7 @@ function obeySignals(worker: Worker): () => void {
     asked = true;
     worker.stop();
   };
-  const on = { SIGTERM: stop, SIGINT: stop, SIGUSR1: worker.drain, SIGUSR2: worker.drain };
+  const on = { SIGTERM: stop, SIGINT: stop, SIGHUP: stop, SIGUSR1: worker.drain, SIGUSR2: worker.drain };
   for (const [signal, act] of Object.entries(on)) process.on(signal, act);
   return () => {
     for (const [signal, act] of Object.entries(on)) process.off(signal, act);

@@ -41,13 +41,19 @@ export function defaultDataDirectory(env: Env): string {
   return path.join(env.HOME ?? os.homedir(), '.local', 'share', 'pilotage');
 }
 
-/** `--server`, else `--data`, else PILOTAGE_SERVER, else PILOTAGE_DATA, else the user's own running server. */
-export function resolveServer(choice: ServerChoice, env: Env): ServerAddress {
+/**
+ * `--server`, else `--data`, else PILOTAGE_SERVER, else PILOTAGE_DATA, else what is configured, else the user's own
+ * running server.
+ */
+export function resolveServer(choice: ServerChoice, env: Env, configured: ServerChoice = {}): ServerAddress {
   if (choice.server !== undefined) return named(choice.server, choice, env);
   if (choice.data !== undefined) return running(choice.data, choice);
   const fromEnv = defined({ tokenFile: env.PILOTAGE_TOKEN_FILE, fingerprint: env.PILOTAGE_FINGERPRINT });
   if (env.PILOTAGE_SERVER) return named(env.PILOTAGE_SERVER, choice, env);
-  return running(env.PILOTAGE_DATA || defaultDataDirectory(env), { ...fromEnv, ...choice });
+  if (env.PILOTAGE_DATA) return running(env.PILOTAGE_DATA, { ...fromEnv, ...choice });
+  const all = { ...configured, ...fromEnv, ...choice };
+  if (configured.server !== undefined) return named(configured.server, all, {});
+  return running(configured.data ?? defaultDataDirectory(env), all);
 }
 
 /** A client of the server that was named. The token is read again at each call: its file may be replaced. */

@@ -1,4 +1,5 @@
 import type { Client } from '../../ground/client/client.ts';
+import type { Config } from './config-file.ts';
 import { connect, resolveServer, type ServerAddress, type ServerChoice } from './connect.ts';
 import type { CliContext } from './context.ts';
 import { printJson, printJsonList, printLine } from './output.ts';
@@ -14,6 +15,8 @@ export interface Invocation {
   readonly context: CliContext;
   readonly options: GlobalOptions;
   readonly json: boolean;
+  /** How the server is reached where neither flags nor variables say. */
+  readonly configured: ServerChoice;
   /** The words behind `--`. */
   readonly command: readonly string[] | undefined;
   /** The server that was named. The same client each time. */
@@ -30,13 +33,14 @@ export interface Invocation {
 export function createInvocation(
   context: CliContext,
   options: GlobalOptions,
-  command: readonly string[] | undefined,
+  { command, configs }: { command: readonly string[] | undefined; configs: readonly Config[] },
 ): Invocation {
   let client: Client | undefined;
   const { stdout, stderr, env } = context;
   const isColoured = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
   const json = options.json === true;
-  const address = (): ServerAddress => resolveServer(options, env);
+  const configured: ServerChoice = Object.assign({}, ...configs.map(({ server }) => server).toReversed());
+  const address = (): ServerAddress => resolveServer(options, env, configured);
   const printText = async (text: string): Promise<void> => {
     if (text !== '') await printLine(stdout, colourStates(text.replace(/\n$/, ''), isColoured));
   };
@@ -44,6 +48,7 @@ export function createInvocation(
     context,
     options,
     json,
+    configured,
     command,
     address,
     client: () => {

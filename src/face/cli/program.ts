@@ -15,10 +15,11 @@ import { versionCommand } from './commands/version.ts';
 import { whyCommand } from './commands/why.ts';
 import { workerCommand } from './commands/worker.ts';
 import { workersCommand } from './commands/workers.ts';
+import { applyConfig, loadConfig } from './config-file.ts';
 import type { CliContext } from './context.ts';
 import type { Act, Define } from './define.ts';
-import { applyEnv } from './env-options.ts';
 import { createInvocation, type GlobalOptions, type Invocation } from './invocation.ts';
+import { applyEnv } from './option-sources.ts';
 
 /** What came of a command line, for the one who runs it. */
 export interface Outcome {
@@ -55,9 +56,11 @@ export function createProgram(context: CliContext, outcome: Outcome, words: read
     return command.action(async () => {
       outcome.isRun = name === 'run';
       applyEnv(command, context.env);
+      const configs = await loadConfig(program, context.env);
+      for (const config of configs) await applyConfig(command, config);
       const options = command.optsWithGlobals() as GlobalOptions;
       outcome.verbose = (options.verbose ?? 0) > 0;
-      const invocation = createInvocation(context, options, words);
+      const invocation = createInvocation(context, options, { command: words, configs });
       try {
         outcome.code = await run(act, invocation, command);
       } finally {
@@ -70,13 +73,16 @@ export function createProgram(context: CliContext, outcome: Outcome, words: read
   return program;
 }
 
-/** commander checked the options and arguments against what the command declares, which is where its types come from. */
+/**
+ * commander checked the options and arguments against what the command declares, which is where its types come from. An
+ * option that the command above has too (`workers --all`) was taken there.
+ */
 function run<Options, Args extends unknown[]>(
   act: Act<Options, Args>,
   invocation: Invocation,
   command: Command,
 ): Promise<number> {
-  return act(invocation, command.opts() as Options, ...(command.processedArgs as Args));
+  return act(invocation, command.optsWithGlobals() as Options, ...(command.processedArgs as Args));
 }
 
 const COMMANDS = [

@@ -10,7 +10,7 @@
  * Nothing is repeated under an old number: whatever an unanswered exchange carried goes into the next one, and claims
  * that a lost reply brought are not among what that one lists as held, so the server gives them again.
  *
- * It is one closure of some 300 lines because all of it turns around one small state (session, in flight, held).
+ * It is one closure of some 350 lines because all of it turns around one small state (session, in flight, held).
  */
 import { messageOf, PilotageError } from '../base/errors.ts';
 import type { Client } from '../client/client.ts';
@@ -21,6 +21,8 @@ import { workerCalls } from '../protocol/worker-calls.ts';
 import { createBackoff } from './backoff.ts';
 import type { EndCause, Executor, Log } from './executor.ts';
 import { createHeldTable, type Held } from './held-table.ts';
+import { createLogOutbox } from './log-outbox.ts';
+import { toPlainReport } from './plain-report.ts';
 import {
   explainFailure,
   type OldSession,
@@ -76,15 +78,17 @@ const POLL_DELAY_MS = 10;
 const PATIENCE_MS = 10;
 const TICK_MS = 200;
 const PROGRESS_EVERY_TICKS = 25;
-const HEARTBEAT_TAIL_BYTES = 16 * 1024;
-const FOLLOW_BYTES = 64 * 1024;
 /** An answer that says nothing, sooner than this, was not a long poll: do not spin. */
 const TOO_SOON_MS = 100;
 
+/** All waiting here goes by a clock that nobody sets. */
+const now = (): number => performance.now();
+
 export function startClaimant(options: ClaimantOptions): Claimant {
   const { client, executor, spool, log } = options;
-  const held = createHeldTable(Date.now);
+  const held = createHeldTable(now);
   const specs = createSpecCache();
+  const output = createLogOutbox(held, MAX_BODY_BYTES / 4);
   const inFlight = new Map<number, InFlight>();
   const backoff = createBackoff(200, 5000);
   const ending = new AbortController();
@@ -100,13 +104,11 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   let followUntil = 0;
   let batchLimit = MAX_BATCH;
   let pumpPlanned = false;
-  let idleSince = Date.now();
+  let idleSince = now();
   let deadline: NodeJS.Timeout | undefined;
   let ticks = 0;
   let later: NodeJS.Timeout | undefined;
   let pollDue = 0;
-  /** Output that grew while somebody follows, on its way into the next exchange. */
-  const outbox: LogChunk[] = [];
 
   // What happens
 
@@ -150,13 +152,13 @@ export function startClaimant(options: ClaimantOptions): Claimant {
       return;
     }
     if (!session || registering) return;
-    if (Date.now() < pausedUntil) {
-      planPumpIn(pausedUntil - Date.now());
+    if (now() < pausedUntil) {
+      planPumpIn(pausedUntil - now());
       return;
     }
     const something = (news || held.ready.size > 0) && mayGo();
     if (inFlight.size === 0) {
-      const wait = something || held.size === 0 ? 0 : pollDue - Date.now();
+      const wait = something || held.size === 0 ? 0 : pollDue - now();
       if (wait <= 0) void exchange(session);
       else planPumpIn(wait);
       return;
@@ -169,7 +171,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   const mayGo = (): boolean => {
     if (mode !== 'work' || held.ready.size >= MAX_BATCH || !executor.room().patient) return true;
     const [oldest] = held.ready;
-    const wait = (oldest?.reportedAt ?? Date.now()) + PATIENCE_MS - Date.now();
+    const wait = (oldest?.reportedAt ?? now()) + PATIENCE_MS - now();
     if (wait > 0) planPumpIn(wait);
     return wait <= 0;
   };
@@ -186,9 +188,9 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     const current: InFlight = {
       number,
       sent: held.takeReady({ count: batchLimit, bytes: MAX_BODY_BYTES }),
-      logs: [...outbox.splice(0), ...takeLogs()],
+      logs: output.take(now() < followUntil),
       abort: new AbortController(),
-      since: Date.now(),
+      since: now(),
     };
     inFlight.set(current.number, current);
     try {
@@ -205,11 +207,11 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     } catch (error) {
       inFlight.delete(current.number);
       held.putBack(current.sent);
-      for (const chunk of current.logs) held.find(chunk)?.live?.returnLogs(chunk);
+      output.putBack(current.logs);
       if (over === session && mode !== 'left' && !current.abort.signal.aborted) recover(error, current);
     }
     held.forgetRemovedBefore(Math.min(Number.POSITIVE_INFINITY, ...inFlight.keys()));
-    if (inFlight.size === 0) pollDue = Date.now() + POLL_DELAY_MS;
+    if (inFlight.size === 0) pollDue = now() + POLL_DELAY_MS;
     planPump();
   };
 
@@ -228,19 +230,6 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     };
   };
 
-  const takeLogs = (): LogChunk[] => {
-    const following = Date.now() < followUntil;
-    const chunks: LogChunk[] = [];
-    let bytes = 0;
-    for (const { live, report } of held.values()) {
-      if (!live || report || chunks.length >= MAX_BATCH - 2 || bytes > MAX_BODY_BYTES / 4) continue;
-      const taken = live.takeLogs({ bytes: following ? FOLLOW_BYTES : HEARTBEAT_TAIL_BYTES, tailOnly: !following });
-      for (const chunk of taken) bytes += chunk.data.length;
-      chunks.push(...taken);
-    }
-    return chunks;
-  };
-
   const carryOut = (reply: ExchangeReply, current: InFlight): void => {
     if (failing) log.info({}, 'the server answers again');
     failing = undefined;
@@ -251,11 +240,11 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     for (const attempt of reply.drop) drop(attempt);
     for (const [id, spec] of Object.entries(reply.specs)) specs.add(Number(id), spec);
     for (const claim of reply.claims) accept(claim);
-    followUntil = Date.now() + reply.followSeconds * 1000;
+    followUntil = now() + reply.followSeconds * 1000;
     if (current.sent.length > 0) batchLimit = MAX_BATCH;
     if (reply.instruction !== 'work') follow(reply.instruction);
     const silent = reply.answers.length + reply.claims.length + reply.drop.length === 0;
-    if (silent && current.number === number && Date.now() - current.since < TOO_SOON_MS) pause(TOO_SOON_MS);
+    if (silent && current.number === number && now() - current.since < TOO_SOON_MS) pause(TOO_SOON_MS);
   };
 
   const settle = (answer: ExchangeReply['answers'][number]): void => {
@@ -273,7 +262,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   const release = (item: Held): void => {
     held.remove(item, number);
     executor.settled(item.task, item.attempt);
-    if (held.size === 0) idleSince = Date.now();
+    if (held.size === 0) idleSince = now();
   };
 
   /** What has ended already stays: its report is due an answer of its own. */
@@ -353,7 +342,9 @@ export function startClaimant(options: ClaimantOptions): Claimant {
       { task: only.task, attempt: only.attempt, error: why },
       'the server cannot take this report: it is kept in the spool, a plain one goes in its place',
     );
-    void spool.putAside(only.report, why).catch((fault) => log.error({ error: messageOf(fault) }, 'cannot keep the report aside'));
+    void spool
+      .putAside(only.report, why)
+      .catch((fault) => log.error({ error: messageOf(fault) }, 'cannot keep the report aside'));
     spool.forget(only);
     const plain = toPlainReport(only.report, why);
     if (only.report.message === plain.message) release(only);
@@ -361,7 +352,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   };
 
   const pause = (ms: number): void => {
-    pausedUntil = Date.now() + ms;
+    pausedUntil = now() + ms;
     planPump();
   };
 
@@ -417,10 +408,10 @@ export function startClaimant(options: ClaimantOptions): Claimant {
 
   const tick = (): void => {
     ticks += 1;
-    const before = Date.now() - TICK_MS;
+    const before = now() - TICK_MS;
     for (const item of held.values()) if (item.report && item.reportedAt < before) keep(item);
-    if (Date.now() < followUntil && outbox.length === 0 && Date.now() >= pausedUntil) outbox.push(...takeLogs());
-    if (outbox.length > 0 || (ticks % PROGRESS_EVERY_TICKS === 0 && progressed())) wake();
+    const grown = now() < followUntil && now() >= pausedUntil && output.collect();
+    if (grown || (ticks % PROGRESS_EVERY_TICKS === 0 && progressed())) wake();
   };
 
   const lastProgress = new WeakMap<Held, unknown>();
@@ -444,22 +435,6 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     done: done.promise,
     drain: () => follow('drain'),
     stop: () => follow('stop'),
-    idleMs: () => (held.size === 0 ? Date.now() - idleSince : 0),
-  };
-}
-
-/** The same end, without what made it unacceptable. */
-function toPlainReport(report: Report, why: string): Report {
-  const { task, attempt, secret, outcome, reason, exitCode, wallSeconds } = report;
-  const message = `the server could not take the report of this attempt: ${why}`.slice(0, 4000);
-  const failed: Pick<Report, 'outcome' | 'reason'> = { outcome: 'failed', reason: reason ?? 'output-failed' };
-  return {
-    task,
-    attempt,
-    secret,
-    message,
-    ...(outcome === 'ended' || outcome === 'released' ? { outcome } : failed),
-    ...(exitCode === undefined ? {} : { exitCode }),
-    ...(wallSeconds === undefined ? {} : { wallSeconds }),
+    idleMs: () => (held.size === 0 ? now() - idleSince : 0),
   };
 }

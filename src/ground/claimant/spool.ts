@@ -7,6 +7,7 @@
  * (temporary, fsync, rename, fsync of the directory), so that a burst costs one fsync. A file is removed when all its
  * reports were answered; should a power cut bring it back, they are sent again, which is harmless.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf } from '../base/errors.ts';
@@ -55,7 +56,6 @@ function makeSpool(state: { directory: string; log: Log; files: Map<string, Spoo
   const pending = new Map<string, Report>();
   const waiters = new Map<string, PromiseWithResolvers<void>>();
   let writing = false;
-  let serial = Date.now();
 
   const announce = (key: string): void => {
     waiters.get(key)?.resolve();
@@ -69,7 +69,7 @@ function makeSpool(state: { directory: string; log: Log; files: Map<string, Spoo
   };
   const writeBatch = async (batch: Map<string, Report>): Promise<void> => {
     const file: SpoolFile = {
-      path: path.join(directory, `${serial++}.json`),
+      path: path.join(directory, `${Date.now()}-${randomUUID().slice(0, 8)}.json`),
       waiting: new Set(batch.keys()),
       written: false,
     };

@@ -24,7 +24,7 @@ import { createListener } from '../../server/web/listener.ts';
 import { VERSION } from '../version.ts';
 import { type Certificate, readCertificate } from './certificate.ts';
 import { isLoopback, listen } from './listen.ts';
-import { startLocalWorkers } from './local-workers.ts';
+import { startLocalWorkers, workerLog } from './local-workers.ts';
 import { serverFiles } from './server-files.ts';
 
 /** A server of this database counts as alive for so long after its last sign. */
@@ -108,8 +108,8 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const address = await listen(app, { host, port: options.listen?.port }, files);
   const url = `${certificate ? 'https' : 'http'}://${address.host.includes(':') && !address.host.startsWith('[') ? `[${address.host}]` : address.host}:${address.port}`;
   files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
-  sayWhere(url, certificate, address.insteadOf, options.data);
-  const workers = startLocalWorkers({
+  sayWhere(url, certificate, address.insteadOf, options);
+  const workers = await startLocalWorkers({
     count: options.workers,
     url: localUrl(url, host),
     fingerprint: certificate?.fingerprint ?? null,
@@ -151,10 +151,16 @@ async function certificateOf(options: ServeOptions): Promise<Certificate | null>
   }
 }
 
-function sayWhere(url: string, certificate: Certificate | null, insteadOf: number | null, data: string): void {
+function sayWhere(
+  url: string,
+  certificate: Certificate | null,
+  insteadOf: number | null,
+  { data, workers }: ServeOptions,
+): void {
   const lines = [`Pilotage ${VERSION} serves at ${url}`];
   if (insteadOf !== null) lines.push(`  port ${insteadOf} was not free; this one is kept from now on`);
   if (certificate) lines.push(`  fingerprint of its certificate: ${certificate.fingerprint}`);
+  if (workers > 0) lines.push(`  ${workers} local workers; what they do is in ${workerLog(data)}`);
   lines.push(
     `  data: ${data}`,
     `  administrator's token: ${join(data, 'admin-token')}`,

@@ -34,7 +34,11 @@ export function createAccess(store: Store, monotonicMs: () => number): Access {
     token.startsWith('task:') ? identifyTask(store, token) : identifyToken(store, token);
   return {
     async authenticate(token, address) {
-      if (token === undefined || token === '') throw new PilotageError('unauthenticated', 'no token was sent: give one with --token-file, or as Authorization: Bearer');
+      if (token === undefined || token === '')
+        throw new PilotageError(
+          'unauthenticated',
+          'no token was sent: give one with --token-file, or as Authorization: Bearer',
+        );
       const found = await identify(token);
       if (typeof found !== 'string') return found;
       if (found === UNKNOWN) refuseGuessing(guard, address);
@@ -71,7 +75,12 @@ const UNKNOWN = 'the token is not known here: is it from this server, and whole?
 function refuseGuessing(guard: Guard, address: string): void {
   const wait = guard.blockedFor(address);
   guard.failed(address);
-  if (wait > 0) throw new PilotageError('too-many-failures', `too many unknown tokens came from ${address}: try again in ${wait} s`, { details: { retryAfterSeconds: wait } });
+  if (wait > 0)
+    throw new PilotageError(
+      'too-many-failures',
+      `too many unknown tokens came from ${address}: try again in ${wait} s`,
+      { details: { retryAfterSeconds: wait } },
+    );
 }
 
 /** 256 bits, recognisable in a scan for leaked secrets. */

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PilotageError } from '../../ground/base/errors.ts';
 import {
@@ -164,10 +165,16 @@ function createHandlers(pool: Pool, access: Access): Handlers {
   };
 }
 
+/** So long a stream says nothing at the most: an empty line shows that it is still there. */
+const SILENCE_MS = 15_000;
+
 async function* toLines(first: IteratorResult<object>, rest: AsyncGenerator<object>): AsyncGenerator<string> {
-  if (first.done) return;
-  yield `${JSON.stringify(first.value)}\n`;
-  for await (const piece of rest) yield `${JSON.stringify(piece)}\n`;
+  for (let next = first; !next.done; ) {
+    yield `${JSON.stringify(next.value)}\n`;
+    const coming = rest.next();
+    while ((await Promise.race([coming, pause(SILENCE_MS, 'silence', { ref: false })])) === 'silence') yield '\n';
+    next = await coming;
+  }
 }
 
 function sessionSecret(request: FastifyRequest): string {

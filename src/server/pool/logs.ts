@@ -8,6 +8,7 @@ import { taskRow } from './queries.ts';
 import { logTopic, submissionTopic } from './signals.ts';
 
 export interface LogPiece {
+  readonly attempt?: number;
   readonly stream?: 'stdout' | 'stderr';
   readonly offset?: number;
   /** Base64. */
@@ -68,7 +69,7 @@ async function* piecesOf(parts: Parts, log: StoredLogRow, offsets: Map<string, n
     const { bytes } = await parts.blobs.get(parseDigest(log.digest), from);
     let offset = from;
     for await (const chunk of bytes as AsyncIterable<Buffer>) {
-      yield { stream: log.stream, offset, data: chunk.toString('base64') };
+      yield { attempt: log.attempt, stream: log.stream, offset, data: chunk.toString('base64') };
       offset += chunk.length;
     }
     offsets.set(log.stream, offset);
@@ -81,6 +82,7 @@ async function* piecesOf(parts: Parts, log: StoredLogRow, offsets: Map<string, n
   if (fresh.length === 0) return;
   for (let at = 0; at < fresh.length; at += PIECE_BYTES) {
     yield {
+      attempt: log.attempt,
       stream: log.stream,
       offset: start + at,
       data: fresh.subarray(at, at + PIECE_BYTES).toString('base64'),

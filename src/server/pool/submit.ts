@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { isDeeperThan } from '../../ground/base/json-depth.ts';
+import { MAX_PAYLOAD_DEPTH, MAX_TASKS } from '../../ground/base/limits.ts';
 import { placeholdersIn, valuesOf } from '../../ground/base/placeholders.ts';
 import { formatTaskId } from '../../ground/base/task-id.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
@@ -54,9 +55,6 @@ interface SpecFacts {
   readonly timeLimitSeconds?: number | undefined;
   readonly timeRequestSeconds?: number | undefined;
 }
-
-const MAX_TASKS = 10_000_000;
-const MAX_DEPTH = 64;
 
 /** All of a request or none. What cannot ever run here now is accepted with a warning, or refused when `strict`. */
 export async function submit(parts: Parts, principal: Principal, request: SubmitRequestFacts) {
@@ -220,10 +218,10 @@ function toRows(items: readonly ItemFacts[], first: number, what: string): NewIt
 
 function payloadText(payload: unknown, what: string): string | null {
   if (payload === undefined) return null;
-  if (isDeeperThan(payload, MAX_DEPTH))
+  if (isDeeperThan(payload, MAX_PAYLOAD_DEPTH))
     throw new PilotageError(
       'too-deep',
-      `${what}: the payload nests deeper than ${MAX_DEPTH} levels; nothing was submitted. Put deep data into a file and give it with --input`,
+      `${what}: the payload nests deeper than ${MAX_PAYLOAD_DEPTH} levels; nothing was submitted. Put deep data into a file and give it with --input`,
     );
   return JSON.stringify(payload);
 }

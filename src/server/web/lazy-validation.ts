@@ -9,7 +9,9 @@ type Validator = ((data: unknown) => unknown) & { errors?: unknown };
  * 20 MB, and most servers see a handful. Nothing is converted or removed: what is not as it should be is refused.
  */
 export function lazyValidation(): FastifySchemaCompiler<unknown> {
-  const options = { customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false, verbose: true, strict: false } };
+  const options = {
+    customOptions: { removeAdditional: false, coerceTypes: false, allErrors: false, verbose: true, strict: false },
+  };
   let compiler: ((route: object) => Validator) | undefined;
   return (route) => {
     let compiled: Validator | undefined;

@@ -89,8 +89,8 @@ export function runAttempt(order: AttemptOrder): AttemptRun {
     }
     if (end.is === 'lost')
       return toReport({
-        outcome: 'ended',
-        message: 'the process that had started the program was killed on this machine',
+        outcome: 'lost',
+        message: 'the process that had started the program was killed under it on this machine, perhaps by the program',
       });
     const judged = judgeEnd(end, cut);
     const kept = cut === undefined && filled.outputs.length > 0 ? await keepOutputs(judged, filled.outputs) : judged;

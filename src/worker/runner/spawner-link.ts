@@ -52,8 +52,11 @@ export function startSpawner(options: SpawnerOptions): SpawnerLink {
     child = started;
     started.stdin?.on('error', () => {});
     createInterface({ input: started.stdout as NodeJS.ReadableStream }).on('line', hear);
-    started.once('error', (error) => options.told(`cannot start the spawner: ${messageOf(error)}`));
-    started.once('close', () => relaunch(started));
+    started.once('error', (error) => {
+      options.told(`cannot start the spawner: ${messageOf(error)}`);
+      if (started.pid === undefined) relaunch(started);
+    });
+    started.once('close', () => started.pid !== undefined && relaunch(started));
     say({ op: 'base', env: options.baseEnv, mark: options.mark });
     for (const order of waiting.splice(0)) say(order);
   };

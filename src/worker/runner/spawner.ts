@@ -56,6 +56,7 @@ function take(message: ToSpawner): void {
 
 function start(order: StartProgram): void {
   const opened: number[] = [];
+  let prepared = false;
   try {
     const { directory } = order;
     makeDirectory(directory);
@@ -63,10 +64,11 @@ function start(order: StartProgram): void {
     makeDirectory(`${directory}/tmp`);
     fs.writeFileSync(`${directory}/token`, order.token, { mode: 0o600 });
     opened.push(fs.openSync(`${directory}/stdout`, 'w', 0o600), fs.openSync(`${directory}/stderr`, 'w', 0o600));
+    prepared = true;
     launch(order, opened as [number, number]);
   } catch (error) {
     for (const file of opened) fs.closeSync(file);
-    notStarted(order.id, error as NodeJS.ErrnoException);
+    notStarted(order.id, error as NodeJS.ErrnoException, prepared);
   }
 }
 
@@ -74,7 +76,9 @@ function makeDirectory(directory: string): void {
   try {
     fs.mkdirSync(directory, 0o700);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    else if (code !== 'EEXIST') throw error;
   }
 }
 
@@ -91,7 +95,7 @@ function launch(order: StartProgram, [stdout, stderr]: [number, number]): void {
     child.once('error', (error) => {
       fs.closeSync(stdout);
       fs.closeSync(stderr);
-      notStarted(order.id, error);
+      notStarted(order.id, error, true);
     });
     return;
   }
@@ -129,8 +133,10 @@ function flush(): void {
   process.stdout.write(text);
 }
 
-function notStarted(id: string, error: NodeJS.ErrnoException): void {
-  say({ is: 'not-started', id, code: error.code ?? 'UNKNOWN', message: error.message });
+/** What fails while its directory is made is this machine's trouble, whatever the code. */
+function notStarted(id: string, error: NodeJS.ErrnoException, prepared: boolean): void {
+  const code = prepared ? (error.code ?? 'UNKNOWN') : 'NO-DIRECTORY';
+  say({ is: 'not-started', id, code, message: error.message });
 }
 
 function tellRunning(): void {

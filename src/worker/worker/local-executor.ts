@@ -22,7 +22,7 @@ interface Waiting {
 }
 
 /** What did not find room for so long goes back to the server, uncharged. */
-const WAIT_MS = 2000;
+const WAIT_MS = 1000;
 /** A machine that cannot start programs (full disk, no processes left) asks for none for so long. */
 const UNWELL_MS = 30_000;
 /** Tasks that ask for no cpu at all are handed out beside the others, so many at once. */
@@ -41,6 +41,7 @@ export function createLocalExecutor(options: ExecutorOptions): Executor & { clos
   let unwellUntil = 0;
   /** How long programs take here of late. */
   let typicalMs = 1000;
+  let lastEnd = 0;
 
   const startFitting = (): void => {
     for (const waiting of queue) {
@@ -56,6 +57,7 @@ export function createLocalExecutor(options: ExecutorOptions): Executor & { clos
     begin(run);
     void run.programEnded.then(() => {
       typicalMs += (performance.now() - begun - typicalMs) / 8;
+      lastEnd = performance.now();
       ledger.give(needs, gpus);
       startFitting();
       roomGrew();
@@ -64,12 +66,12 @@ export function createLocalExecutor(options: ExecutorOptions): Executor & { clos
   };
   const watchHealth = (report: Report): void => {
     if (report.outcome !== 'released' || report.message === undefined) return;
-    unwellUntil = Date.now() + UNWELL_MS;
+    unwellUntil = performance.now() + UNWELL_MS;
     setTimeout(() => roomGrew(), UNWELL_MS + 1).unref();
     options.told(`${report.message}; claiming nothing for ${UNWELL_MS / 1000} s`);
   };
   const releaseStale = (): void => {
-    const before = Date.now() - WAIT_MS;
+    const before = performance.now() - WAIT_MS;
     for (const waiting of queue) if (waiting.since < before) waiting.release();
   };
   const timer = setInterval(releaseStale, WAIT_MS / 2);
@@ -83,8 +85,8 @@ export function createLocalExecutor(options: ExecutorOptions): Executor & { clos
     },
     room: () => {
       const offer = ledger.free();
-      if (Date.now() < unwellUntil) return { offer, claims: 0, ahead: 0, patient: false };
-      const wanted = aheadFor(options.total.cpus, typicalMs);
+      if (performance.now() < unwellUntil) return { offer, claims: 0, ahead: 0, patient: false };
+      const wanted = aheadFor(options.total.cpus, Math.max(typicalMs, performance.now() - lastEnd));
       const claims = offer.cpus > 0 && queue.size === 0 ? offer.cpus + CPULESS : 0;
       return { offer, claims, ahead: Math.max(0, wanted - queue.size), patient: queue.size > wanted / 2 };
     },
@@ -109,7 +111,7 @@ function makeWaiting(claim: Claim, spec: TaskSpec, leave: (waiting: Waiting) => 
     claim,
     spec,
     needs: needsOf(spec),
-    since: Date.now(),
+    since: performance.now(),
     begin: (begun: AttemptRun) => {
       run = begun;
       void begun.ended.then(ended.resolve);

@@ -84,7 +84,7 @@ async function makeOwnBase(base: string): Promise<void> {
   if (uid !== mine) {
     throw new PilotageError(
       'forbidden',
-      `the work directory ${base} belongs to another user (id ${uid}): name one of your own with --work-dir`,
+      `the work directory ${base} belongs to another user (id ${uid}): name one of your own with --cache`,
     );
   }
 }

@@ -31,7 +31,10 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-const claim = async (executor: ReturnType<typeof manualExecutor>, options: Partial<ClaimantOptions> = {}): Promise<Claimant> => {
+const claim = async (
+  executor: ReturnType<typeof manualExecutor>,
+  options: Partial<ClaimantOptions> = {},
+): Promise<Claimant> => {
   const claimant = startClaimant({
     client: createClient(httpTransport({ url: pool.url }), () => 'token'),
     executor,
@@ -55,7 +58,8 @@ const claim = async (executor: ReturnType<typeof manualExecutor>, options: Parti
   claimants.push(claimant);
   return claimant;
 };
-const reported = (task: string | undefined) => waitUntil(`the report of ${task}`, () => pool.reports.find((one) => one.task === task));
+const reported = (task: string | undefined) =>
+  waitUntil(`the report of ${task}`, () => pool.reports.find((one) => one.task === task));
 const spoolFiles = (): string[] => readdirSync(path.join(directory, 'spool')).filter((name) => name.endsWith('.json'));
 
 test('a claim is carried out once, reported once, and then settled', async () => {
@@ -75,7 +79,9 @@ test('a long poll stays open while all is taken, so that a cancellation arrives 
   const [task] = pool.submit(SPEC);
   await claim(executor);
   const attempt = await waitUntil('the claim', () => executor.attempts[0]);
-  await waitUntil('a poll that asks for nothing', () => pool.exchanges.some((exchange) => exchange.maxClaims === 0 && exchange.waitSeconds > 5));
+  await waitUntil('a poll that asks for nothing', () =>
+    pool.exchanges.some((exchange) => exchange.maxClaims === 0 && exchange.waitSeconds > 5),
+  );
   pool.drop(task as string);
   await waitUntil('the drop', () => attempt.causes.includes('dropped'));
   expect(pool.reports).toEqual([]);
@@ -99,7 +105,8 @@ test('a lost reply costs nothing: its claims are given again and run once', asyn
   const executor = manualExecutor({ cpus: 4 });
   pool.submit(SPEC, 3);
   let lost = 0;
-  pool.fail = (at, body) => (at.endsWith('/exchange') && (body as { number: number }).number === 1 && lost++ === 0 ? 'lost' : undefined);
+  pool.fail = (at, body) =>
+    at.endsWith('/exchange') && (body as { number: number }).number === 1 && lost++ === 0 ? 'lost' : undefined;
   await claim(executor);
   await waitUntil('all claims', () => executor.attempts.length === 3);
   expect(lost).toBe(1);
@@ -167,7 +174,9 @@ test('a session that the server has forgotten is replaced by a new one, and what
 test('an incompatible server is named in the log, and the worker stays', async () => {
   pool.fail = () => ({ status: 426, code: 'incompatible-version' });
   await claim(manualExecutor({ cpus: 1 }));
-  await waitUntil('the log line', () => log.lines.some((line) => line.level === 'error' && line.text.includes('same version')));
+  await waitUntil('the log line', () =>
+    log.lines.some((line) => line.level === 'error' && line.text.includes('same version')),
+  );
 });
 
 test('a refused token is explained, and programs go on', async () => {
@@ -185,12 +194,18 @@ test('a report that the server cannot take does not hold up the others, and a pl
   const executor = manualExecutor({ cpus: 8 });
   const tasks = pool.submit(SPEC, 8);
   pool.fail = (_at, body) =>
-    (body as { reports?: { message?: string }[] }).reports?.some((report) => report.message === 'poison') ? { status: 400, code: 'bad-request' } : undefined;
+    (body as { reports?: { message?: string }[] }).reports?.some((report) => report.message === 'poison')
+      ? { status: 400, code: 'bad-request' }
+      : undefined;
   await claim(executor);
   await waitUntil('the claims', () => executor.attempts.length === 8);
   for (const attempt of executor.attempts) attempt.finish(attempt.claim.task === tasks[3] ? { message: 'poison' } : {});
   await waitUntil('all reports', () => pool.reports.length === 8);
-  expect(await reported(tasks[3])).toMatchObject({ outcome: 'failed', reason: 'output-failed', message: expect.stringContaining('could not take') });
+  expect(await reported(tasks[3])).toMatchObject({
+    outcome: 'failed',
+    reason: 'output-failed',
+    message: expect.stringContaining('could not take'),
+  });
   await waitUntil('the original', () => readdirSync(path.join(directory, 'spool/damaged')).length === 1);
 });
 
@@ -244,6 +259,8 @@ test('output that grew while somebody follows is sent, and sent again if it did 
   let cuts = 0;
   pool.fail = (_at, body) => ((body as { logs?: unknown[] }).logs?.length && cuts++ < 2 ? 'cut' : undefined);
   attempt.logs.push({ task: task as string, attempt: 1, stream: 'stdout', offset: 0, data: 'aGk=' });
-  await waitUntil('the output', () => pool.exchanges.some((exchange) => exchange.logs?.some((chunk) => chunk.data === 'aGk=')));
+  await waitUntil('the output', () =>
+    pool.exchanges.some((exchange) => exchange.logs?.some((chunk) => chunk.data === 'aGk=')),
+  );
   expect(cuts).toBe(3);
 });

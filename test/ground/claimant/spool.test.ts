@@ -13,7 +13,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-const report = (index: number): Report => ({ task: `1.${index}`, attempt: 1, secret: 's', outcome: 'succeeded', exitCode: 0 });
+const report = (index: number): Report => ({
+  task: `1.${index}`,
+  attempt: 1,
+  secret: 's',
+  outcome: 'succeeded',
+  exitCode: 0,
+});
 const files = (): string[] => readdirSync(directory).filter((name) => name.endsWith('.json'));
 const log = memoryLog();
 

@@ -26,9 +26,13 @@ afterEach(async () => {
 });
 
 const launch = (options: object = {}): ChildProcess => {
-  const child = spawn(process.execPath, ['--no-warnings', PROCESS, JSON.stringify({ url: pool.url, workDirectory: directory, ...options })], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    ['--no-warnings', PROCESS, JSON.stringify({ url: pool.url, workDirectory: directory, ...options })],
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  );
   workers.push(child);
   return child;
 };
@@ -74,20 +78,21 @@ test('a worker of another directory leaves them alone', async () => {
   await end(other);
 });
 
-test('when only a spawner is killed its attempts are ended and handed back, uncharged, and the worker lives on', async () => {
+test('when only a spawner is killed its attempts are ended and charged as lost, and the worker lives on', async () => {
   const [cut] = pool.submit({ command: ['sleep', '314'] });
   const worker = launch();
   await waitUntil('the program', () => countSleeps('314') === 1);
   for (const pid of spawnersOf(worker)) process.kill(pid, 'SIGKILL');
   const report = await waitUntil('the report', () => pool.reports.find((one) => one.task === cut));
-  expect(report).toMatchObject({ outcome: 'ended' });
+  expect(report).toMatchObject({ outcome: 'lost' });
   expect(countSleeps('314')).toBe(0);
   const [next] = pool.submit({ command: ['true'] });
   await waitUntil('another task', () => pool.reports.find((one) => one.task === next && one.outcome === 'succeeded'));
 });
 
 test('a result that was spooled survives the kill of its worker, and the next one delivers it', async () => {
-  pool.fail = (_path, body) => ((body as { reports?: unknown[] }).reports?.length ? { status: 503, code: 'storage-full' } : undefined);
+  pool.fail = (_path, body) =>
+    (body as { reports?: unknown[] }).reports?.length ? { status: 503, code: 'storage-full' } : undefined;
   const [task] = pool.submit({ command: ['sh', '-c', 'echo precious'] });
   const worker = launch();
   const spool = path.join(directory, '1', 'spool');
@@ -107,7 +112,10 @@ test('several workers of one directory each take a number, and a dead one leaves
   await waitUntil('the first', () => pool.registrations.length === 1);
   launch();
   await waitUntil('the second', () => pool.registrations.length === 2);
-  expect([existsSync(path.join(directory, '1/lock')), existsSync(path.join(directory, '2/lock'))]).toEqual([true, true]);
+  expect([existsSync(path.join(directory, '1/lock')), existsSync(path.join(directory, '2/lock'))]).toEqual([
+    true,
+    true,
+  ]);
   await end(first);
   launch();
   await waitUntil('the third', () => pool.registrations.length === 3);
@@ -132,6 +140,7 @@ test('USR1 lets a worker finish what it runs and then leave', async () => {
   const worker = launch();
   await waitUntil('the start', () => pool.running.has(task as string));
   worker.kill('SIGUSR1');
+  await waitUntil('an exchange that asks for nothing', () => pool.exchanges.at(-1)?.maxClaims === 0);
   const [late] = pool.submit({ command: ['true'] });
   await waitUntil('its exit', () => worker.exitCode !== null);
   expect(pool.reports.map((one) => [one.task, one.outcome])).toContainEqual([task, 'succeeded']);

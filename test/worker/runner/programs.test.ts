@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { TaskSpec } from '../../../src/ground/protocol/spec.ts';
 import { startTimeOf } from '../../../src/worker/runner/marked-processes.ts';
 import { countSleeps } from '../../support/processes.ts';
-import { type Bench, startBench, textOf } from '../../support/worker-harness.ts';
 import { waitUntil } from '../../support/wait-until.ts';
+import { type Bench, startBench, textOf } from '../../support/worker-harness.ts';
 
 let bench: Bench;
 beforeAll(async () => {
@@ -18,7 +18,8 @@ const run = async (spec: TaskSpec, payload?: unknown) => {
   const [task] = bench.pool.submit(spec, 1, () => payload);
   return bench.reportOf(task);
 };
-const sh = (script: string, spec: TaskSpec = {}, payload?: unknown) => run({ command: ['sh', '-c', script], ...spec }, payload);
+const sh = (script: string, spec: TaskSpec = {}, payload?: unknown) =>
+  run({ command: ['sh', '-c', script], ...spec }, payload);
 
 describe('how a program ends', () => {
   test('exit code 0 is success, with output, times and use of CPU and memory', async () => {
@@ -34,8 +35,16 @@ describe('how a program ends', () => {
 
   test.each([
     ['another exit code fails the task', 'exit 7', { outcome: 'failed', reason: 'exit-code', exitCode: 7 }],
-    ['a signal fails the task and is named', 'kill -SEGV $$', { outcome: 'failed', reason: 'signal', signal: 'SIGSEGV' }],
-    ['a KILL that was not ours is explained', 'kill -KILL $$', { reason: 'signal', signal: 'SIGKILL', message: expect.stringContaining('not by Pilotage') }],
+    [
+      'a signal fails the task and is named',
+      'kill -SEGV $$',
+      { outcome: 'failed', reason: 'signal', signal: 'SIGSEGV' },
+    ],
+    [
+      'a KILL that was not ours is explained',
+      'kill -KILL $$',
+      { reason: 'signal', signal: 'SIGKILL', message: expect.stringContaining('not by Pilotage') },
+    ],
   ])('%s', async (_name, script, expected) => {
     expect(await sh(script)).toMatchObject(expected);
   });
@@ -60,8 +69,14 @@ describe('how a program ends', () => {
 
   test('a script whose interpreter is missing names the interpreter', async () => {
     const digest = bench.pool.put('#!/opt/no/such/python\nprint(1)\n');
-    const report = await run({ command: ['./mine.py'], inputs: [{ name: 'mine.py', digest, kind: 'file', executable: true }] });
-    expect(report).toMatchObject({ reason: 'command-not-found', message: expect.stringContaining('/opt/no/such/python') });
+    const report = await run({
+      command: ['./mine.py'],
+      inputs: [{ name: 'mine.py', digest, kind: 'file', executable: true }],
+    });
+    expect(report).toMatchObject({
+      reason: 'command-not-found',
+      message: expect.stringContaining('/opt/no/such/python'),
+    });
   });
 
   test('arguments that are too long for the system fail the task, not the worker', async () => {
@@ -78,7 +93,11 @@ describe('how a program ends', () => {
 describe('limits', () => {
   test('the time limit counts from the start and ends the whole group', async () => {
     const report = await sh('sleep 60 & sleep 60', { timeLimitSeconds: 0.3 });
-    expect(report).toMatchObject({ outcome: 'failed', reason: 'time-limit', message: expect.stringContaining('300ms') });
+    expect(report).toMatchObject({
+      outcome: 'failed',
+      reason: 'time-limit',
+      message: expect.stringContaining('300ms'),
+    });
     expect(report.wallSeconds).toBeLessThan(3);
   });
 
@@ -91,7 +110,11 @@ describe('limits', () => {
   test('the memory limit counts children too, and says how much was used', async () => {
     const hog = `${process.execPath} -e 'const a=[];for(let i=0;i<60;i++)a.push(Buffer.alloc(4e6,1));setTimeout(()=>{},60000)'`;
     const report = await sh(`${hog} & ${hog} & wait`, { memoryLimit: 350_000_000 });
-    expect(report).toMatchObject({ outcome: 'failed', reason: 'memory-limit', message: expect.stringContaining('333.8 MiB') });
+    expect(report).toMatchObject({
+      outcome: 'failed',
+      reason: 'memory-limit',
+      message: expect.stringContaining('333.8 MiB'),
+    });
     expect(report.peakMemory).toBeGreaterThan(350_000_000);
   });
 });
@@ -119,8 +142,17 @@ describe('what a program leaves running', () => {
 describe('environment', () => {
   test('a program sees the fixed names, its own variables, and nothing of the worker', async () => {
     process.env.SECRET_OF_WORKER = 'x';
-    const report = await sh('env', { env: { GREETING: 'hello {name}' }, resources: { cpus: 2, memory: 1_000_000_000 } }, { name: 'Ada' });
-    const env = Object.fromEntries(textOf(report.stdout).trim().split('\n').map((line) => line.split(/=(.*)/s).slice(0, 2)));
+    const report = await sh(
+      'env',
+      { env: { GREETING: 'hello {name}' }, resources: { cpus: 2, memory: 1_000_000_000 } },
+      { name: 'Ada' },
+    );
+    const env = Object.fromEntries(
+      textOf(report.stdout)
+        .trim()
+        .split('\n')
+        .map((line) => line.split(/=(.*)/s).slice(0, 2)),
+    );
     expect(env).toMatchObject({
       PILOTAGE_TASK_ID: report.task,
       PILOTAGE_SUBMISSION_ID: report.task.split('.')[0],
@@ -143,7 +175,9 @@ describe('environment', () => {
   });
 
   test('GPUs are handed out by number', async () => {
-    const reports = await Promise.all([0, 1].map(() => sh('echo $PILOTAGE_GPUS $CUDA_VISIBLE_DEVICES; sleep 0.3', { resources: { gpus: 1 } })));
+    const reports = await Promise.all(
+      [0, 1].map(() => sh('echo $PILOTAGE_GPUS $CUDA_VISIBLE_DEVICES; sleep 0.3', { resources: { gpus: 1 } })),
+    );
     expect(reports.map((report) => textOf(report.stdout)).sort()).toEqual(['0 0\n', '1 1\n']);
   });
 
@@ -168,7 +202,9 @@ describe('output', () => {
     bench.pool.followSeconds = 30;
     const [task] = bench.pool.submit({ command: ['sh', '-c', 'echo one; sleep 0.6; echo two; sleep 30'] });
     const seen = await waitUntil('both lines', () => {
-      const chunks = bench.pool.exchanges.flatMap((exchange) => exchange.logs ?? []).filter((chunk) => chunk.task === task);
+      const chunks = bench.pool.exchanges
+        .flatMap((exchange) => exchange.logs ?? [])
+        .filter((chunk) => chunk.task === task);
       const text = chunks.map((chunk) => Buffer.from(chunk.data, 'base64').toString()).join('');
       return text.includes('two') && { text, offsets: chunks.map((chunk) => chunk.offset) };
     });
@@ -181,7 +217,11 @@ describe('output', () => {
   test('progress that a program writes travels with the heartbeats', async () => {
     bench.pool.followSeconds = 30;
     const [task] = bench.pool.submit({
-      command: ['sh', '-c', 'echo \'{"fraction":0.5,"message":"half"}\' >> $PILOTAGE_PROGRESS_FILE; echo x; sleep 0.5; echo y; sleep 30'],
+      command: [
+        'sh',
+        '-c',
+        'echo \'{"fraction":0.5,"message":"half"}\' >> $PILOTAGE_PROGRESS_FILE; echo x; sleep 0.5; echo y; sleep 30',
+      ],
     });
     const progress = await waitUntil('progress', () =>
       bench.pool.exchanges.flatMap((exchange) => exchange.held).find((held) => held.task === task && held.progress),

@@ -46,7 +46,7 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
   const { context, options: globals } = invocation;
   const database = findDatabase(options, context.env);
   const served: ServeOptions = {
-    data: path.resolve(context.cwd, globals.data ?? (context.env.PILOTAGE_DATA || defaultDataDirectory(context.env))),
+    data: path.resolve(context.cwd, dataOf(invocation)),
     workers: options.workers,
     tls: toTls(options, context.cwd),
     insecure: options.insecure === true,
@@ -61,6 +61,10 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
   };
   checkLease(served);
   return context.serve(served);
+}
+
+function dataOf({ context: { env }, options, configured }: Invocation): string {
+  return options.data ?? (env.PILOTAGE_DATA || configured.data || defaultDataDirectory(env));
 }
 
 /** `HOST:PORT`, `[::1]:9990`, or a port alone, which is one of this machine's own. */
@@ -89,7 +93,7 @@ function findDatabase(
   if (database !== undefined && database !== env.PILOTAGE_SERVE_DATABASE && holdsPassword(database)) {
     throw new PilotageError(
       'bad-request',
-      'a password on the command line can be read by everybody on this machine: put the URL into the variable PILOTAGE_DATABASE, or into a file of mode 0600 for --database-file',
+      'a password on the command line or in a configuration file can be read by everybody on this machine: put the URL into the variable PILOTAGE_DATABASE, or into a file of mode 0600 for --database-file',
     );
   }
   return checkUrl(url);

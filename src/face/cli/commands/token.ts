@@ -6,10 +6,10 @@ import type { NewToken, Scope, TokenView } from '../../../ground/protocol/token.
 import { calls } from '../calls.ts';
 import type { Define } from '../define.ts';
 import { defined } from '../defined.ts';
-import { SEVERAL } from '../env-options.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
 import { hintOf } from '../nearest.ts';
+import { SEVERAL } from '../option-sources.ts';
 import { collectList, duration, wholeNumber } from '../option-values.ts';
 import { printLine } from '../output.ts';
 import { type Column, formatAge, formatTable } from '../table.ts';

@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 import type { WorkerOptions } from '../context.ts';
 import type { Define } from '../define.ts';
 import { defined } from '../defined.ts';
-import { SEVERAL } from '../env-options.ts';
 import type { Invocation } from '../invocation.ts';
+import { SEVERAL } from '../option-sources.ts';
 import { collectCounts, collectList, collectPairs, duration, size, wholeNumber } from '../option-values.ts';
 
 interface Options {

@@ -68,7 +68,8 @@ export async function claimTasks(db: Db, request: ClaimRequest): Promise<ClaimRe
   let free = smaller(request.free, held);
   const reserved = await reservation(db, request, possible, free);
   const ahead = reserved === null ? request.ahead : 0;
-  const fitting = (shape: Shape, most: number) => countFitting(shape, mayWaitThere(shape) ? { ...free, cpus: free.cpus + ahead } : free, most);
+  const fitting = (shape: Shape, most: number) =>
+    countFitting(shape, mayWaitThere(shape) ? { ...free, cpus: free.cpus + ahead } : free, most);
   const open = reserved === null ? possible : possible.filter((queue) => queue.id === reserved);
   const claimed: ClaimedRow[] = [];
   const passed = new Set<number>();

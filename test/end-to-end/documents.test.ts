@@ -1,0 +1,82 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { parseJobFile } from '../../src/face/cli/job-file/parse-job-file.ts';
+
+const root = path.join(import.meta.dirname, '../..');
+const SERVE = 'pilotage serve --workers 2 &';
+
+test.each(['README.md', 'docs/tutorial.md', 'docs/reference/cli.md', 'docs/reference/http.md'])(
+  'what %s says can be typed as it stands',
+  (file) => {
+    const blocks = blocksOf(file, 'sh');
+    expect(blocks.length).toBeGreaterThan(0);
+    const home = mkdtempSync(path.join(tmpdir(), 'pilotage-documents-'));
+    try {
+      const output = runAll(blocks, home);
+      expect(output).not.toMatch(/unexpected|internal/);
+    } finally {
+      rmSync(home, { recursive: true, force: true });
+    }
+  },
+);
+
+test('the job files of the documents are job files', () => {
+  const files = ['README.md', 'docs/reference/job-file.md'].flatMap((file) => blocksOf(file, 'yaml'));
+  expect(files.length).toBeGreaterThan(5);
+  for (const text of files)
+    expect(
+      parseJobFile(text, { fileName: 'document.yaml', directory: root, now: new Date() }).steps.length,
+    ).toBeGreaterThan(0);
+});
+
+test('the reference says what the program says', () => {
+  execFileSync(process.execPath, [path.join(root, 'scripts/reference.ts'), '--check'], { stdio: 'inherit' });
+});
+
+test('every link of the documents leads somewhere', () => {
+  const documents = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+    .trim()
+    .split('\n');
+  const broken = documents.flatMap((file) =>
+    [...readFileSync(path.join(root, file), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g)]
+      .map(([, target = '']) => path.join(path.dirname(file), target))
+      .filter((target) => !exists(target))
+      .map((target) => `${file}: ${target}`),
+  );
+  expect(broken).toEqual([]);
+});
+
+function exists(target: string): boolean {
+  try {
+    readFileSync(path.join(root, target));
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EISDIR';
+  }
+}
+
+function blocksOf(file: string, language: string): string[] {
+  const text = readFileSync(path.join(root, file), 'utf8');
+  return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)]
+    .filter(([, of]) => of === language)
+    .map(([, , block = '']) => block);
+}
+
+/** As one script in a home of its own, on a free port; a document that starts no server finds one running. */
+function runAll(blocks: readonly string[], home: string): string {
+  const text = blocks.some((block) => block.includes(SERVE)) ? blocks.join('\n') : [SERVE, ...blocks].join('\n');
+  const started =
+    'pilotage serve --workers 2 --listen 127.0.0.1:0 > server.log 2>&1 & server=$!; trap "kill $server; wait $server" EXIT\nuntil pilotage workers --json 2> /dev/null | grep -q alive; do sleep 0.1; done';
+  const script = `set -euo pipefail\ncd "$HOME"\n${text.replace(SERVE, started)}`;
+  return execFileSync('bash', ['-c', script], {
+    env: { HOME: home, PATH: `${root}/bin:${process.env.PATH}` },
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+}
