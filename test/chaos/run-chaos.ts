@@ -195,8 +195,13 @@ async function submitMany(machine: Machine, options: ChaosOptions, begun: number
     while (submitted < options.tasks || performance.now() - begun < options.seconds * 1000) {
       const requestId = `chaos-request-${submitted}`;
       submitted += PER_SUBMISSION;
-      const items = Array.from({ length: PER_SUBMISSION }, () => ({ payload: { pause: (machine.random() * 0.15).toFixed(3) } }));
-      const spec = { command: [...machine.witness.command], retry: { limit: 1000, backoffSeconds: 0, lostLimit: 1000, endedLimit: 1000 } };
+      const items = Array.from({ length: PER_SUBMISSION }, () => ({
+        payload: { pause: (machine.random() * 0.15).toFixed(3) },
+      }));
+      const spec = {
+        command: [...machine.witness.command],
+        retry: { limit: 1000, backoffSeconds: 0, lostLimit: 1000, endedLimit: 1000 },
+      };
       const id = await submitUntilAcknowledged(machine.client, { requestId, steps: [{ spec, items }] });
       machine.witness.acknowledged(id, PER_SUBMISSION);
       while ((await unfinished(machine.client)) > LONGEST_QUEUE) await pause(50);

@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { routes } from '../../src/ground/protocol/routes.ts';
 import type { TaskDetail } from '../../src/ground/protocol/task.ts';
 import type { WorkerView } from '../../src/ground/protocol/worker.ts';
-import { routes } from '../../src/ground/protocol/routes.ts';
 import { clientOf } from '../support/api.ts';
 import { type Running, type RunningServer, startCommand, startServer } from '../support/running-server.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -19,8 +19,29 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-function startWorker(of: RunningServer, name: string, flags: readonly string[] = [], directory: string = temporaryDirectory()): Running {
-  const running = startCommand(['worker', '--server', of.url(), '--token-file', path.join(of.data, 'admin-token'), '--slots', '2', '--cache', directory, '--name', name, ...flags], {});
+function startWorker(
+  of: RunningServer,
+  name: string,
+  flags: readonly string[] = [],
+  directory: string = temporaryDirectory(),
+): Running {
+  const running = startCommand(
+    [
+      'worker',
+      '--server',
+      of.url(),
+      '--token-file',
+      path.join(of.data, 'admin-token'),
+      '--slots',
+      '2',
+      '--cache',
+      directory,
+      '--name',
+      name,
+      ...flags,
+    ],
+    {},
+  );
   onTestFinished(async () => {
     running.child.kill('SIGCONT');
     running.child.kill('SIGKILL');
@@ -29,17 +50,31 @@ function startWorker(of: RunningServer, name: string, flags: readonly string[] =
   return running;
 }
 
-const alive = (of: RunningServer) => of.json<WorkerView[]>(['workers']).then((workers) => workers.filter((worker) => worker.state === 'alive'));
-const workerIsThere = (of: RunningServer, name: string) => waitUntil(`worker ${name}`, async () => (await alive(of)).find((worker) => worker.name === name));
-const submit = async (of: RunningServer, ...argv: string[]) => String((await of.json<{ id: number }>(['submit', ...argv])).id);
+const alive = (of: RunningServer) =>
+  of.json<WorkerView[]>(['workers']).then((workers) => workers.filter((worker) => worker.state === 'alive'));
+const workerIsThere = (of: RunningServer, name: string) =>
+  waitUntil(`worker ${name}`, async () => (await alive(of)).find((worker) => worker.name === name));
+const submit = async (of: RunningServer, ...argv: string[]) =>
+  String((await of.json<{ id: number }>(['submit', ...argv])).id);
 const task = (of: RunningServer, id: string) => of.json<TaskDetail>(['task', id]);
-const taskIs = (of: RunningServer, id: string, state: string, seconds = 30) => waitUntil(`task ${id} to be ${state}`, async () => {
-  const seen = await task(of, id);
-  return seen.state === state ? seen : false;
-}, seconds);
+const taskIs = (of: RunningServer, id: string, state: string, seconds = 30) =>
+  waitUntil(
+    `task ${id} to be ${state}`,
+    async () => {
+      const seen = await task(of, id);
+      return seen.state === state ? seen : false;
+    },
+    seconds,
+  );
 /** Lines that programs wrote down themselves. */
-const witnessed = () => (existsSync(notes) ? readFileSync(notes, 'utf8').split('\n').filter((line) => line !== '') : []);
-const isRunning = (pid: string) => existsSync(`/proc/${pid}`) && !/State:\s+Z/.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+const witnessed = () =>
+  existsSync(notes)
+    ? readFileSync(notes, 'utf8')
+        .split('\n')
+        .filter((line) => line !== '')
+    : [];
+const isRunning = (pid: string) =>
+  existsSync(`/proc/${pid}`) && !/State:\s+Z/.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 
 test('a poison task that kills what runs it ends failed after three, and every worker is alive and goes on', async () => {
   const names = ['p1', 'p2'];
@@ -88,7 +123,13 @@ test('what a hung worker says late is refused and kept aside when somebody claim
   notes = path.join(temporaryDirectory(), 'notes');
   const hung = startWorker(server, 'hung2');
   await workerIsThere(server, 'hung2');
-  const id = await submit(server, '--', 'sh', '-c', `echo "$PILOTAGE_ATTEMPT" >> ${notes}; if [ "$PILOTAGE_ATTEMPT" = 1 ]; then sleep 1; else sleep 6; exit 3; fi`);
+  const id = await submit(
+    server,
+    '--',
+    'sh',
+    '-c',
+    `echo "$PILOTAGE_ATTEMPT" >> ${notes}; if [ "$PILOTAGE_ATTEMPT" = 1 ]; then sleep 1; else sleep 6; exit 3; fi`,
+  );
   await waitUntil('the first attempt', () => witnessed().includes('1'));
   hung.child.kill('SIGSTOP');
   await taskIs(server, `${id}.1`, 'queued');
@@ -107,7 +148,13 @@ test('the programs of a killed worker are ended, also one that left its group', 
   notes = path.join(temporaryDirectory(), 'notes');
   const worker = startWorker(server, 'killed');
   await workerIsThere(server, 'killed');
-  const id = await submit(server, '--', 'sh', '-c', `echo $$ >> ${notes}; setsid sh -c 'echo $$ >> ${notes}; exec sleep 300' & sleep 300`);
+  const id = await submit(
+    server,
+    '--',
+    'sh',
+    '-c',
+    `echo $$ >> ${notes}; setsid sh -c 'echo $$ >> ${notes}; exec sleep 300' & sleep 300`,
+  );
   const pids = await waitUntil('both programs', () => (witnessed().length === 2 ? witnessed() : false));
   expect(pids.every(isRunning)).toBe(true);
   worker.child.kill('SIGKILL');
@@ -122,7 +169,15 @@ test('a server that is away for many leases is not noticed by what runs: results
   const directory = temporaryDirectory();
   startWorker(own, 'patient', [], directory);
   await workerIsThere(own, 'patient');
-  const id = await submit(own, '--array', '1-2', '--', 'sh', '-c', `echo "s $PILOTAGE_TASK_ID/$PILOTAGE_ATTEMPT" >> ${notes}; sleep $((PILOTAGE_ARRAY_INDEX * PILOTAGE_ARRAY_INDEX * 3)); echo "e $PILOTAGE_TASK_ID" >> ${notes}`);
+  const id = await submit(
+    own,
+    '--array',
+    '1-2',
+    '--',
+    'sh',
+    '-c',
+    `echo "s $PILOTAGE_TASK_ID/$PILOTAGE_ATTEMPT" >> ${notes}; sleep $((PILOTAGE_ARRAY_INDEX * PILOTAGE_ARRAY_INDEX * 3)); echo "e $PILOTAGE_TASK_ID" >> ${notes}`,
+  );
   await waitUntil('both to begin', () => witnessed().length === 2);
   await own.kill('SIGKILL');
   // Three leases and more pass; one program ends meanwhile, the other goes on.
@@ -132,7 +187,11 @@ test('a server that is away for many leases is not noticed by what runs: results
   await own.restart();
   await taskIs(own, `${id}.1`, 'succeeded');
   await taskIs(own, `${id}.2`, 'succeeded');
-  expect(witnessed().filter((line) => line.startsWith('s')).sort()).toEqual([`s ${id}.1/1`, `s ${id}.2/1`]);
+  expect(
+    witnessed()
+      .filter((line) => line.startsWith('s'))
+      .sort(),
+  ).toEqual([`s ${id}.1/1`, `s ${id}.2/1`]);
   expect(await task(own, `${id}.2`)).toMatchObject({ attempt: 1, losses: 0 });
 }, 120_000);
 
@@ -182,7 +241,10 @@ test('cancel --all and retry --failed act on everything at once', async () => {
   for (const id of ids) expect(await taskIs(own, `${id}.1`, 'cancelled')).toBeTruthy();
   startWorker(own, 'retrier');
   const failing = await submit(own, '--array', '1-3', '--', 'false');
-  await waitUntil('three failures', async () => (await clientOf(own).call(routes.submission, { params: { id: Number(failing) } })).counts.failed === 3);
+  await waitUntil(
+    'three failures',
+    async () => (await clientOf(own).call(routes.submission, { params: { id: Number(failing) } })).counts.failed === 3,
+  );
   const { stdout } = await own.run(['retry', '--failed']);
   expect(stdout).toContain('3');
   await waitUntil('three second attempts', async () => (await task(own, `${failing}.3`)).attempt === 2);
@@ -220,7 +282,13 @@ test('a task may submit tasks with the credential that it finds', async () => {
   const own = await startServer([...SHORT, '--workers', '1']);
   onTestFinished(() => own[Symbol.asyncDispose]());
   const pilotage = path.join(import.meta.dirname, '../../bin/pilotage');
-  const id = await submit(own, '--', 'sh', '-c', `${pilotage} submit -- true && cp "$PILOTAGE_TOKEN_FILE" ${temporaryDirectory()}/credential`);
+  const id = await submit(
+    own,
+    '--',
+    'sh',
+    '-c',
+    `${pilotage} submit -- true && cp "$PILOTAGE_TOKEN_FILE" ${temporaryDirectory()}/credential`,
+  );
   await taskIs(own, `${id}.1`, 'succeeded');
   await taskIs(own, `${Number(id) + 1}.1`, 'succeeded');
 });

@@ -14,25 +14,43 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-async function token(scopes: Scope[], projects?: string[], expiresInSeconds?: number): Promise<{ id: number; token: string }> {
-  const body = { name: `t-${scopes.join('-')}`, scopes, ...(projects ? { projects } : {}), ...(expiresInSeconds === undefined ? {} : { expiresInSeconds }) };
+async function token(
+  scopes: Scope[],
+  projects?: string[],
+  expiresInSeconds?: number,
+): Promise<{ id: number; token: string }> {
+  const body = {
+    name: `t-${scopes.join('-')}`,
+    scopes,
+    ...(projects ? { projects } : {}),
+    ...(expiresInSeconds === undefined ? {} : { expiresInSeconds }),
+  };
   return clientOf(server).call(routes.createToken, { body });
 }
 
 describe('without a token', () => {
   test('every call of the API is refused, and nothing but the health is told', async () => {
     for (const route of Object.values(routes)) {
-      const where = route.path.replace(':id', '1').replace(':session', 'x').replace(':project', 'default').replace(':digest', 'a'.repeat(64));
+      const where = route.path
+        .replace(':id', '1')
+        .replace(':session', 'x')
+        .replace(':project', 'default')
+        .replace(':digest', 'a'.repeat(64));
       const answer = await raw(server, `${route.method} /api/v1${where}`, route.method === 'GET' ? {} : { body: '{}' });
       expect([route.path, answer.status]).toEqual([route.path, 401]);
       expect(answer.headers.get('content-type')).toContain('application/problem+json');
     }
-    for (const where of ['/metrics', '/api/docs', '/api/v1/openapi.json']) expect((await raw(server, `GET ${where}`)).status).toBe(401);
+    for (const where of ['/metrics', '/api/docs', '/api/v1/openapi.json'])
+      expect((await raw(server, `GET ${where}`)).status).toBe(401);
     expect(await raw(server, 'GET /healthz')).toMatchObject({ status: 200, text: '{"status":"ok"}' });
   });
 
   test('a wrong, an expired and a revoked token are told apart, each with what to do', async () => {
-    expect((await raw(server, 'GET /api/v1/status', { token: 'wrong' })).json()).toMatchObject({ status: 401, code: 'unauthenticated', detail: expect.stringContaining('not known') });
+    expect((await raw(server, 'GET /api/v1/status', { token: 'wrong' })).json()).toMatchObject({
+      status: 401,
+      code: 'unauthenticated',
+      detail: expect.stringContaining('not known'),
+    });
     const short = await token(['read'], undefined, 0.001);
     const expired = await waitUntil('the token to expire', async () => {
       const answer = await raw(server, 'GET /api/v1/status', { token: short.token });
@@ -47,7 +65,8 @@ describe('without a token', () => {
 
   test('who fails too often is slowed down, and a good token from the same address is let in', async () => {
     const other = await startServer();
-    for (let i = 0; i < 20; i += 1) expect((await raw(other, 'GET /api/v1/status', { token: `guess${i}` })).status).toBe(401);
+    for (let i = 0; i < 20; i += 1)
+      expect((await raw(other, 'GET /api/v1/status', { token: `guess${i}` })).status).toBe(401);
     const slowed = await raw(other, 'GET /api/v1/status', { token: 'guess' });
     expect(slowed.status).toBe(429);
     expect(Number(slowed.headers.get('retry-after'))).toBeGreaterThan(0);
@@ -83,11 +102,29 @@ describe('a token', () => {
     const reply = await admin.call(routes.submit, { body: { steps: [{ spec: { command: ['true'] } }] } });
     const id = String(reply.submissions[0]?.id);
     const mine = await token(['submit', 'work'], ['mine']);
-    for (const call of [`GET /api/v1/submissions/${id}`, `GET /api/v1/tasks/${id}.1`, `GET /api/v1/tasks/${id}.1/why`, `GET /api/v1/tasks/${id}.1/logs`, `GET /api/v1/results/${id}`, `GET /api/v1/projects/default/blobs/${'a'.repeat(64)}`, 'GET /api/v1/status?project=default']) {
+    for (const call of [
+      `GET /api/v1/submissions/${id}`,
+      `GET /api/v1/tasks/${id}.1`,
+      `GET /api/v1/tasks/${id}.1/why`,
+      `GET /api/v1/tasks/${id}.1/logs`,
+      `GET /api/v1/results/${id}`,
+      `GET /api/v1/projects/default/blobs/${'a'.repeat(64)}`,
+      'GET /api/v1/status?project=default',
+    ]) {
       expect([call, (await raw(server, call, { token: mine.token })).status]).toEqual([call, 404]);
     }
-    expect((await raw(server, 'POST /api/v1/tasks/cancel', { token: mine.token, body: JSON.stringify({ targets: [id] }) })).status).toBe(404);
-    expect((await raw(server, 'POST /api/v1/submissions', { token: mine.token, body: JSON.stringify({ project: 'default', steps: [{ spec: {} }] }) })).status).toBe(404);
+    expect(
+      (await raw(server, 'POST /api/v1/tasks/cancel', { token: mine.token, body: JSON.stringify({ targets: [id] }) }))
+        .status,
+    ).toBe(404);
+    expect(
+      (
+        await raw(server, 'POST /api/v1/submissions', {
+          token: mine.token,
+          body: JSON.stringify({ project: 'default', steps: [{ spec: {} }] }),
+        })
+      ).status,
+    ).toBe(404);
     const limited = clientOf(server, mine.token);
     expect((await limited.call(routes.tasks, { query: {} })).tasks).toEqual([]);
     expect((await limited.call(routes.projects)).map((project) => project.name)).toEqual(['mine']);
@@ -99,18 +136,35 @@ describe('a token', () => {
   test('of a worker cannot end or read the attempts of another worker', async () => {
     const admin = clientOf(server);
     const work = clientOf(server, (await token(['work'])).token);
-    const reply = await admin.call(routes.submit, { body: { steps: [{ spec: { command: ['true'] }, priority: 100 }] } });
+    const reply = await admin.call(routes.submit, {
+      body: { steps: [{ spec: { command: ['true'] }, priority: 100 }] },
+    });
     const id = reply.submissions[0]?.id as number;
     const first = await handWorker(work, 'first');
     const claim = (await first.exchange({ most: 1 })).claims[0]!;
     expect(claim.task).toBe(`${id}.1`);
     const second = await handWorker(work, 'second');
-    expect((await second.exchange({ most: 0, reports: [succeeded({ ...claim, secret: 'guess' })] })).answers).toMatchObject([{ answer: 'wrong-secret' }]);
-    const stolen = work.call(routes.exchange, { params: { session: first.session.session }, headers: { 'x-pilotage-session': second.session.secret }, body: { number: 9, held: [], reports: [], free: { cpus: 0, memory: 0, gpus: 0, named: {} }, maxClaims: 0, waitSeconds: 0 } });
+    expect(
+      (await second.exchange({ most: 0, reports: [succeeded({ ...claim, secret: 'guess' })] })).answers,
+    ).toMatchObject([{ answer: 'wrong-secret' }]);
+    const stolen = work.call(routes.exchange, {
+      params: { session: first.session.session },
+      headers: { 'x-pilotage-session': second.session.secret },
+      body: {
+        number: 9,
+        held: [],
+        reports: [],
+        free: { cpus: 0, memory: 0, gpus: 0, named: {} },
+        maxClaims: 0,
+        waitSeconds: 0,
+      },
+    });
     await expect(stolen).rejects.toMatchObject({ code: 'session-ended' });
     await expect(work.call(routes.task, { params: { id: claim.task } })).rejects.toMatchObject({ code: 'forbidden' });
     expect((await admin.call(routes.task, { params: { id: claim.task } })).state).toBe('running');
-    expect((await first.exchange({ most: 0, reports: [succeeded(claim)] })).answers).toMatchObject([{ answer: 'accepted' }]);
+    expect((await first.exchange({ most: 0, reports: [succeeded(claim)] })).answers).toMatchObject([
+      { answer: 'accepted' },
+    ]);
   });
 
   test('is on the disk of the server as a hash only, and the administrator’s in a file that only he can read', async () => {
@@ -124,7 +178,9 @@ describe('a token', () => {
 
   test('of a task is good for its project while the task runs', async () => {
     const admin = clientOf(server);
-    const reply = await admin.call(routes.submit, { body: { steps: [{ spec: { command: ['true'] }, priority: 100 }] } });
+    const reply = await admin.call(routes.submit, {
+      body: { steps: [{ spec: { command: ['true'] }, priority: 100 }] },
+    });
     const worker = await handWorker(admin, 'credential');
     const claim = (await worker.exchange({ most: 1 })).claims[0]!;
     expect(claim.task).toBe(`${reply.submissions[0]?.id}.1`);
@@ -139,7 +195,8 @@ describe('a token', () => {
 });
 
 describe('bad input gets a clear answer', () => {
-  const post = (body: string, headers?: Record<string, string>) => raw(server, 'POST /api/v1/submissions', { token: adminToken(server), body, ...(headers ? { headers } : {}) });
+  const post = (body: string, headers?: Record<string, string>) =>
+    raw(server, 'POST /api/v1/submissions', { token: adminToken(server), body, ...(headers ? { headers } : {}) });
   const submission = (step: object, more: object = {}) => JSON.stringify({ ...more, steps: [step] });
 
   test.each<[string, string, number, string, string]>([
@@ -147,16 +204,81 @@ describe('bad input gets a clear answer', () => {
     ['half a document', '{"steps":[', 400, 'bad-request', 'not JSON'],
     ['an unknown key', submission({ spec: { comand: ['x'] } }), 400, 'bad-request', "did you mean 'command'?"],
     ['a wrong type', submission({ spec: { command: 'x' } }), 400, 'bad-request', 'must be array'],
-    ['a deep payload', submission({ spec: {}, items: [{ payload: JSON.parse('['.repeat(100) + ']'.repeat(100)) }] }), 400, 'too-deep', '--input'],
-    ['a placeholder without a value', submission({ spec: { command: ['echo', '{temperatur}'] }, items: [{ payload: { temperature: 3 } }] }), 400, 'missing-placeholder', '{temperature}'],
-    ['an array over the limit', submission({ spec: {}, array: { first: 1, last: 100_000_000 } }), 400, 'array-too-large', 'limit'],
-    ['an array that runs backwards', submission({ spec: {}, array: { first: 5, last: 1 } }), 400, 'bad-spec', 'smaller number first'],
-    ['steps that wait for each other', JSON.stringify({ steps: [{ name: 'a', spec: {}, after: [{ step: 'b' }] }, { name: 'b', spec: {}, after: [{ step: 'a' }] }] }), 400, 'dependency-cycle', 'a → b → a'],
-    ['a step after one that is not there', JSON.stringify({ steps: [{ name: 'a', spec: {}, after: [{ step: 'c' }] }] }), 400, 'bad-spec', "no step has that name"],
-    ['a dependency that is not there', submission({ spec: {}, after: [{ submission: 987_654 }] }), 404, 'not-found', '987654'],
-    ['impossible resources, strictly', submission({ spec: { resources: { gpus: 99 } } }, { strict: true }), 400, 'impossible-resources', '99 gpus'],
-    ['an input that was not uploaded', submission({ spec: { inputs: [{ name: 'a', digest: 'a'.repeat(64), kind: 'file' }] } }), 404, 'not-found', 'upload'],
-    ['an unknown project', submission({ spec: {} }, { project: 'nowhere' }), 404, 'not-found', 'project create nowhere'],
+    [
+      'a deep payload',
+      submission({ spec: {}, items: [{ payload: JSON.parse('['.repeat(100) + ']'.repeat(100)) }] }),
+      400,
+      'too-deep',
+      '--input',
+    ],
+    [
+      'a placeholder without a value',
+      submission({ spec: { command: ['echo', '{temperatur}'] }, items: [{ payload: { temperature: 3 } }] }),
+      400,
+      'missing-placeholder',
+      '{temperature}',
+    ],
+    [
+      'an array over the limit',
+      submission({ spec: {}, array: { first: 1, last: 100_000_000 } }),
+      400,
+      'array-too-large',
+      'limit',
+    ],
+    [
+      'an array that runs backwards',
+      submission({ spec: {}, array: { first: 5, last: 1 } }),
+      400,
+      'bad-spec',
+      'smaller number first',
+    ],
+    [
+      'steps that wait for each other',
+      JSON.stringify({
+        steps: [
+          { name: 'a', spec: {}, after: [{ step: 'b' }] },
+          { name: 'b', spec: {}, after: [{ step: 'a' }] },
+        ],
+      }),
+      400,
+      'dependency-cycle',
+      'a → b → a',
+    ],
+    [
+      'a step after one that is not there',
+      JSON.stringify({ steps: [{ name: 'a', spec: {}, after: [{ step: 'c' }] }] }),
+      400,
+      'bad-spec',
+      'no step has that name',
+    ],
+    [
+      'a dependency that is not there',
+      submission({ spec: {}, after: [{ submission: 987_654 }] }),
+      404,
+      'not-found',
+      '987654',
+    ],
+    [
+      'impossible resources, strictly',
+      submission({ spec: { resources: { gpus: 99 } } }, { strict: true }),
+      400,
+      'impossible-resources',
+      '99 gpus',
+    ],
+    [
+      'an input that was not uploaded',
+      submission({ spec: { inputs: [{ name: 'a', digest: 'a'.repeat(64), kind: 'file' }] } }),
+      404,
+      'not-found',
+      'upload',
+    ],
+    [
+      'an unknown project',
+      submission({ spec: {} }, { project: 'nowhere' }),
+      404,
+      'not-found',
+      'project create nowhere',
+    ],
   ])('%s', async (_name, body, status, code, hint) => {
     const before = (await clientOf(server).call(routes.status)).submissions;
     const answer = await post(body);
@@ -165,7 +287,9 @@ describe('bad input gets a clear answer', () => {
   });
 
   test('a very deep document does not take the server down', async () => {
-    const answer = await post(`{"steps":[{"spec":{},"items":[{"payload":${'['.repeat(500_000)}${']'.repeat(500_000)}}]}]}`);
+    const answer = await post(
+      `{"steps":[{"spec":{},"items":[{"payload":${'['.repeat(500_000)}${']'.repeat(500_000)}}]}]}`,
+    );
     expect(answer.status).toBe(400);
     expect((await raw(server, 'GET /healthz')).status).toBe(200);
   });
@@ -176,7 +300,9 @@ describe('bad input gets a clear answer', () => {
   });
 
   test('impossible resources are accepted, and why says that no worker has them', async () => {
-    const reply = await clientOf(server).call(routes.submit, { body: { steps: [{ spec: { command: ['x'], resources: { gpus: 7 } } }] } });
+    const reply = await clientOf(server).call(routes.submit, {
+      body: { steps: [{ spec: { command: ['x'], resources: { gpus: 7 } } }] },
+    });
     expect(reply.warnings[0]).toContain('7 gpus');
     const id = `${reply.submissions[0]?.id}.1`;
     await handWorker(clientOf(server), 'small');
@@ -188,9 +314,15 @@ describe('bad input gets a clear answer', () => {
 
   test('bytes that are not what they are called are refused, and nothing is kept', async () => {
     const digest = 'b'.repeat(64);
-    const answer = await fetch(`${server.url()}/api/v1/projects/default/blobs/${digest}`, { method: 'PUT', body: 'hello', headers: { authorization: `Bearer ${adminToken(server)}`, 'content-type': 'application/octet-stream' } });
+    const answer = await fetch(`${server.url()}/api/v1/projects/default/blobs/${digest}`, {
+      method: 'PUT',
+      body: 'hello',
+      headers: { authorization: `Bearer ${adminToken(server)}`, 'content-type': 'application/octet-stream' },
+    });
     expect(await answer.json()).toMatchObject({ code: 'digest-mismatch' });
-    expect(await clientOf(server).call(routes.missingBlobs, { params: { project: 'default' }, body: { digests: [digest] } })).toEqual({ missing: [digest] });
+    expect(
+      await clientOf(server).call(routes.missingBlobs, { params: { project: 'default' }, body: { digests: [digest] } }),
+    ).toEqual({ missing: [digest] });
   });
 });
 
@@ -210,9 +342,25 @@ describe('the network', () => {
     const data = temporaryDirectory();
     const secure = startCommand(['serve', '--data', data, '--listen', '127.0.0.1:0', '--tls-self-made'], {});
     await waitUntil('it serves', () => secure.stdout().includes('serves at https://'));
-    const facts = JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string; fingerprint: string };
+    const facts = JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as {
+      url: string;
+      fingerprint: string;
+    };
     expect(secure.stdout()).toContain(facts.fingerprint);
-    const ask = (fingerprint: string) => startCommand(['status', '--json', '--server', facts.url, '--token-file', path.join(data, 'admin-token'), '--fingerprint', fingerprint], {}).done;
+    const ask = (fingerprint: string) =>
+      startCommand(
+        [
+          'status',
+          '--json',
+          '--server',
+          facts.url,
+          '--token-file',
+          path.join(data, 'admin-token'),
+          '--fingerprint',
+          fingerprint,
+        ],
+        {},
+      ).done;
     expect((await ask(facts.fingerprint)).code).toBe(0);
     const doubted = await ask(facts.fingerprint.replace(/^../, facts.fingerprint.startsWith('00') ? '11' : '00'));
     expect(doubted.code).toBe(3);

@@ -1,11 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync, statSync, writeFileSync, writeSync, closeSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { routes } from '../../src/ground/protocol/routes.ts';
-import { takeDataDirectory } from '../../src/server/store/sqlite/data-directory.ts';
 import { openPostgres } from '../../src/server/store/postgres/open-postgres.ts';
+import { takeDataDirectory } from '../../src/server/store/sqlite/data-directory.ts';
 import { clientOf, handWorker, succeeded } from '../support/api.ts';
 import { missing, POSTGRES, STRACE } from '../support/debian.ts';
 import { freePort } from '../support/free-port.ts';
@@ -14,11 +14,13 @@ import { type Running, startCommand, startServer } from '../support/running-serv
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
-const serve = (data: string, flags: readonly string[] = [], env: Record<string, string> = {}) => startCommand(['serve', '--data', data, ...flags], { env });
-const serving = (server: Running) => waitUntil('it serves', () => {
-  if (server.child.exitCode !== null) throw new Error(server.stderr());
-  return server.stdout().includes('serves at');
-});
+const serve = (data: string, flags: readonly string[] = [], env: Record<string, string> = {}) =>
+  startCommand(['serve', '--data', data, ...flags], { env });
+const serving = (server: Running) =>
+  waitUntil('it serves', () => {
+    if (server.child.exitCode !== null) throw new Error(server.stderr());
+    return server.stdout().includes('serves at');
+  });
 const ended = async (server: Running) => {
   server.child.kill('SIGTERM');
   return server.done;
@@ -112,10 +114,16 @@ describe('a full disk', () => {
       execFileSync('umount', ['-l', data]);
     });
     await serving(server);
-    const here = { data, url: () => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url };
+    const here = {
+      data,
+      url: () => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url,
+    };
     const client = clientOf(here);
     const acknowledged: number[] = [];
-    const submitOne = () => client.call(routes.submit, { body: { steps: [{ spec: {}, items: Array.from({ length: 200 }, () => ({ payload: 'x'.repeat(500) })) }] } });
+    const submitOne = () =>
+      client.call(routes.submit, {
+        body: { steps: [{ spec: {}, items: Array.from({ length: 200 }, () => ({ payload: 'x'.repeat(500) })) }] },
+      });
     const refusal = await waitUntil('the disk to be full', async () => {
       try {
         acknowledged.push((await submitOne()).submissions[0]?.id as number);
@@ -127,8 +135,14 @@ describe('a full disk', () => {
     expect(refusal).toMatchObject({ code: 'storage-full', message: expect.stringContaining('Make room') });
     for (const id of acknowledged) expect((await client.call(routes.submission, { params: { id } })).tasks).toBe(200);
     execFileSync('mount', ['-o', 'remount,size=64m', data]);
-    await waitUntil('writing to work again', () => submitOne().then(() => true, () => false));
-    for (const id of acknowledged) expect((await client.call(routes.submission, { params: { id } })).counts.queued).toBe(200);
+    await waitUntil('writing to work again', () =>
+      submitOne().then(
+        () => true,
+        () => false,
+      ),
+    );
+    for (const id of acknowledged)
+      expect((await client.call(routes.submission, { params: { id } })).counts.queued).toBe(200);
   });
 });
 
@@ -138,9 +152,27 @@ test('an acknowledgement waits for the disk', async () => {
   const server = serve(data, ['--listen', '127.0.0.1:0']);
   await serving(server);
   const log = path.join(data, 'calls');
-  const strace = spawn('strace', ['-f', '-y', '-e', 'trace=pwrite64,fsync,fdatasync,write,writev,sendto,sendmsg', '-s', '64', '-o', log, '-p', String(server.child.pid)], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const strace = spawn(
+    'strace',
+    [
+      '-f',
+      '-y',
+      '-e',
+      'trace=pwrite64,fsync,fdatasync,write,writev,sendto,sendmsg',
+      '-s',
+      '64',
+      '-o',
+      log,
+      '-p',
+      String(server.child.pid),
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
   await new Promise<void>((resolve) => strace.stderr.once('data', () => resolve()));
-  const here = { data, url: () => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url };
+  const here = {
+    data,
+    url: () => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url,
+  };
   await clientOf(here).call(routes.submit, { body: { steps: [{ spec: {} }] } });
   strace.kill('SIGINT');
   await new Promise((resolve) => strace.once('exit', resolve));
@@ -148,7 +180,9 @@ test('an acknowledgement waits for the disk', async () => {
   const calls = readFileSync(log, 'utf8').split('\n');
   const answered = calls.findIndex((line) => line.includes('HTTP/1.1 201'));
   const written = calls.findLastIndex((line, i) => i < answered && /pwrite64\(\d+<[^>]*pilotage\.db-wal>/.test(line));
-  const synced = calls.findIndex((line, i) => i > written && /(fsync|fdatasync)\(\d+<[^>]*pilotage\.db-wal>/.test(line));
+  const synced = calls.findIndex(
+    (line, i) => i > written && /(fsync|fdatasync)\(\d+<[^>]*pilotage\.db-wal>/.test(line),
+  );
   expect(answered).toBeGreaterThan(0);
   expect(written).toBeGreaterThan(0);
   expect(synced).toBeGreaterThan(written);
@@ -175,7 +209,11 @@ describe('PostgreSQL', () => {
   test('two servers share it: what one accepts, a worker of the other runs, and whoever waits at the first hears of it', async () => {
     if (reason) return;
     const env = { PILOTAGE_DATABASE: await postgres.newDatabase() };
-    const [one, two] = [temporaryDirectory(), temporaryDirectory()].map((data) => ({ data, running: serve(data, ['--listen', '127.0.0.1:0'], env), url: () => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url }));
+    const [one, two] = [temporaryDirectory(), temporaryDirectory()].map((data) => ({
+      data,
+      running: serve(data, ['--listen', '127.0.0.1:0'], env),
+      url: () => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url,
+    }));
     await Promise.all([serving(one!.running), serving(two!.running)]);
     const [first, second] = [clientOf(one!), clientOf(two!)];
     const worker = await handWorker(second);

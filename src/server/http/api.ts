@@ -104,15 +104,13 @@ function createHandlers(pool: Pool, access: Access): Handlers {
     why: ({ who, params }) => pool.why(who, params.id),
     logs: async ({ who, params, query, request, reply }) => {
       const streams = query.stream === undefined ? ['stdout', 'stderr'] : [query.stream];
-      const pieces = pool.logs(
+      const pieces = await pool.logs(
         who,
         params.id,
         { attempt: query.attempt, streams, follow: query.follow ?? false },
         request.gone,
       );
-      // The first piece is awaited here, so that what is wrong becomes an error and not a broken stream.
-      const first = await pieces.next();
-      return reply.type('application/x-ndjson').send(Readable.from(toLines(first, pieces)));
+      return reply.type('application/x-ndjson').send(Readable.from(toLines(pieces)));
     },
     results: ({ who, params, query }) => pool.results(who, params.id, query.attempt, query),
     cancel: async ({ who, body }) => ({ changed: await pool.cancel(who, body) }),
@@ -168,12 +166,13 @@ function createHandlers(pool: Pool, access: Access): Handlers {
 /** So long a stream says nothing at the most: an empty line shows that it is still there. */
 const SILENCE_MS = 15_000;
 
-async function* toLines(first: IteratorResult<object>, rest: AsyncGenerator<object>): AsyncGenerator<string> {
-  for (let next = first; !next.done; ) {
-    yield `${JSON.stringify(next.value)}\n`;
-    const coming = rest.next();
+async function* toLines(pieces: AsyncGenerator<object>): AsyncGenerator<string> {
+  for (;;) {
+    const coming = pieces.next();
     while ((await Promise.race([coming, pause(SILENCE_MS, 'silence', { ref: false })])) === 'silence') yield '\n';
-    next = await coming;
+    const next = await coming;
+    if (next.done) return;
+    yield `${JSON.stringify(next.value)}\n`;
   }
 }
 

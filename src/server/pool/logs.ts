@@ -25,15 +25,27 @@ export interface LogWish {
 
 const PIECE_BYTES = 64 * 1024;
 
-/** The output of a task, piece by piece; with `follow` until the task has ended, over all its attempts. The last piece is the end. */
-export async function* readLogs(
+/**
+ * The output of a task, piece by piece; with `follow` until the task has ended, over all its attempts. The last piece is
+ * the end. Rejects before the first piece when there is no such task.
+ */
+export async function readLogs(
   parts: Parts,
   principal: Principal,
   id: string,
   wish: LogWish,
   gone: AbortSignal,
-): AsyncGenerator<LogPiece> {
+): Promise<AsyncGenerator<LogPiece>> {
   const { submission_id: submission, idx } = await taskRow(parts, principal, id);
+  return readPieces(parts, { submission, idx }, wish, gone);
+}
+
+async function* readPieces(
+  parts: Parts,
+  { submission, idx }: { submission: number; idx: number },
+  wish: LogWish,
+  gone: AbortSignal,
+): AsyncGenerator<LogPiece> {
   const task = formatTaskId(submission, idx);
   const ends = AbortSignal.any([gone, parts.closing]);
   let offsets = new Map<string, number>();

@@ -2,6 +2,7 @@ import type { Claim, HeldAttempt, LogChunk, Report } from '../../ground/protocol
 import type { TaskSpec } from '../../ground/protocol/spec.ts';
 import type { Staging } from '../staging/staging.ts';
 import type { ServerAddress } from './environment.ts';
+import type { SpawnerLink } from './spawner-link.ts';
 
 export interface RunnerOptions {
   /** Attempts live here, a directory each. What an earlier worker left is removed. */
@@ -24,12 +25,24 @@ export interface AttemptRun {
   /** The program is gone, and what it used is free; its outputs may still be on their way. */
   readonly programEnded: Promise<void>;
   end(cause: 'dropped' | 'stopped'): void;
+  /** Gives it back unstarted, if it has not started yet. */
+  withdraw(): void;
   state(): Omit<HeldAttempt, 'task' | 'attempt'>;
   takeLogs(limit: { readonly bytes: number; readonly tailOnly: boolean }): LogChunk[];
   returnLogs(chunk: LogChunk): void;
 }
 
+/**
+ * Where attempts run one after the other: each starts in its spawner as soon as the one before it has ended, without a
+ * word from here. What they need, the whole lane has.
+ */
+export interface Lane {
+  readonly id: string;
+  readonly spawner: SpawnerLink;
+}
+
 export interface Assignment {
+  readonly lane: Lane;
   readonly claim: Claim;
   readonly spec: TaskSpec;
   readonly gpus: readonly number[];

@@ -41,6 +41,8 @@ export interface Program {
   usage(): Usage;
   /** TERM to all of it, and KILL to what is left after a while. */
   terminate(): void;
+  /** Not to start it, if it has not started yet. */
+  withdraw(): void;
 }
 
 export function startProgram(spawner: SpawnerLink, sampler: Sampler, wanted: ProgramOrder): Program {
@@ -130,6 +132,7 @@ export function startProgram(spawner: SpawnerLink, sampler: Sampler, wanted: Pro
       ...(peakMemory === undefined ? {} : { peakMemory }),
     }),
     terminate,
+    withdraw: () => spawner.withdraw(order.id),
   };
 }
 

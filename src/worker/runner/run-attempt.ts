@@ -13,13 +13,12 @@ import { type Program, type ProgramEnd, startProgram } from './program.ts';
 import { createProgramLog, takeChunks } from './program-log.ts';
 import { createProgressFile } from './progress-file.ts';
 import type { Sampler } from './sampler.ts';
-import type { SpawnerLink } from './spawner-link.ts';
+import { WITHDRAWN } from './spawner-messages.ts';
 
 export interface AttemptOrder extends Assignment {
   readonly id: string;
   readonly mark: string;
   readonly directory: string;
-  readonly spawner: SpawnerLink;
   readonly sampler: Sampler;
   readonly options: RunnerOptions;
 }
@@ -74,6 +73,7 @@ export function runAttempt(order: AttemptOrder): AttemptRun {
 
   const conclude = async (end: ProgramEnd, filled: Filled): Promise<Report> => {
     if (end.is === 'not-started') {
+      if (end.code === WITHDRAWN) return toReport({ outcome: 'released' });
       const { code, message } = end;
       const searchPath = filled.env.PATH ?? options.baseEnv.PATH ?? '';
       const why = explainNotStarted({
@@ -166,6 +166,7 @@ export function runAttempt(order: AttemptOrder): AttemptRun {
       if (cause === 'dropped' || phase === 'staging') wanted.abort();
       else if (phase === 'keeping') setTimeout(() => wanted.abort(), LAST_UPLOAD_MS).unref();
     },
+    withdraw: () => program?.withdraw(),
     state: () => {
       if (!program) return { started: false };
       if (!program.seen) return { started: true };
@@ -180,10 +181,11 @@ export function runAttempt(order: AttemptOrder): AttemptRun {
 function start(order: AttemptOrder, filled: Filled): Program {
   const { claim, spec, id, mark, directory, gpus, options } = order;
   const memoryLimit = spec.memoryLimit ?? spec.resources?.memory;
-  return startProgram(order.spawner, order.sampler, {
+  return startProgram(order.lane.spawner, order.sampler, {
     order: {
       op: 'start',
       id,
+      lane: order.lane.id,
       directory,
       command: filled.command,
       env: attemptEnvironment({ claim, spec, taskEnv: filled.env, directory, gpus, server: options.server, mark }),

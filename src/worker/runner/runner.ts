@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import type { Assignment, AttemptRun, RunnerOptions } from './attempt-run.ts';
+import type { Assignment, AttemptRun, Lane, RunnerOptions } from './attempt-run.ts';
 import { endMarked } from './end-marked.ts';
 import { findMarked } from './marked-processes.ts';
 import { runAttempt } from './run-attempt.ts';
@@ -11,6 +11,8 @@ import { monotonicMs } from './spawner-messages.ts';
 
 /** Runs programs of this machine, each in its own sandbox and process group. */
 export interface Runner {
+  openLane(): Lane;
+  closeLane(lane: Lane): void;
   run(assignment: Assignment): AttemptRun;
   /** The report is delivered: the sandbox goes, once nothing runs in it. */
   settled(task: string, attempt: number): void;
@@ -34,14 +36,22 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
   const runs = new Map<string, { run: AttemptRun; spawner: SpawnerLink; directory: string }>();
   const sweeper = startSweeper(options, (mark) => runs.has(mark));
 
+  let laneCount = 0;
   return {
+    openLane: () => {
+      const spawner = leastLoaded(spawners);
+      spawner.openLane();
+      laneCount += 1;
+      return { id: String(laneCount), spawner };
+    },
+    closeLane: (lane) => lane.spawner.closeLane(),
     run: (assignment) => {
       const { task, attempt } = assignment.claim;
       const id = `${task}-${attempt}`;
       const mark = `${options.workId}:${task}:${attempt}:`;
       const directory = path.join(options.directory, id);
-      const spawner = leastLoaded(spawners);
-      const run = runAttempt({ ...assignment, id, mark, directory, spawner, sampler, options });
+      const { spawner } = assignment.lane;
+      const run = runAttempt({ ...assignment, id, mark, directory, sampler, options });
       runs.set(mark, { run, spawner, directory });
       void run.programEnded.then(() => sweeper.due());
       return run;
@@ -64,7 +74,7 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
 }
 
 function leastLoaded(spawners: readonly SpawnerLink[]): SpawnerLink {
-  return spawners.reduce((best, next) => (next.load < best.load ? next : best));
+  return spawners.reduce((best, next) => (next.lanes < best.lanes ? next : best));
 }
 
 /** Looks now and then for processes whose attempt is over, but only when some attempt ended since. */

@@ -15,9 +15,13 @@ export interface ProgramEvents {
 
 /** A spawner process, started again when it dies. */
 export interface SpawnerLink {
-  readonly load: number;
+  /** How many lanes are open. */
+  readonly lanes: number;
+  openLane(): void;
+  closeLane(): void;
   start(order: StartProgram, events: ProgramEvents): void;
   signal(id: string, signal: 'SIGTERM' | 'SIGKILL'): void;
+  withdraw(id: string): void;
   remove(directories: readonly string[]): void;
   /** Ends the spawner and with it whatever still runs. Resolves when it is gone. */
   close(): Promise<void>;
@@ -40,6 +44,7 @@ export function startSpawner(options: SpawnerOptions): SpawnerLink {
   let child: ChildProcess | undefined;
   let closing = false;
   let outgoing = '';
+  let lanes = 0;
   const waiting: StartProgram[] = [];
 
   const launch = (): void => {
@@ -103,8 +108,14 @@ export function startSpawner(options: SpawnerOptions): SpawnerLink {
 
   launch();
   return {
-    get load() {
-      return owners.size;
+    get lanes() {
+      return lanes;
+    },
+    openLane: () => {
+      lanes += 1;
+    },
+    closeLane: () => {
+      lanes -= 1;
     },
     start: (order, events) => {
       owners.set(order.id, events);
@@ -113,6 +124,9 @@ export function startSpawner(options: SpawnerOptions): SpawnerLink {
     },
     signal: (id, signal) => {
       if (owners.has(id)) say({ op: 'signal', id, signal });
+    },
+    withdraw: (id) => {
+      if (owners.has(id)) say({ op: 'withdraw', id });
     },
     remove: (directories) => {
       if (child && directories.length > 0) say({ op: 'remove', directories });

@@ -4,13 +4,18 @@ export type ToSpawner =
   /** First of all: the environment that every program starts from. */
   | { readonly op: 'base'; readonly env: Readonly<Record<string, string>>; readonly mark: string }
   | StartProgram
+  /** To a program that has not started yet: it never will. */
   | { readonly op: 'signal'; readonly id: string; readonly signal: 'SIGTERM' | 'SIGKILL' }
+  /** Not to start it, if it has not started yet. */
+  | { readonly op: 'withdraw'; readonly id: string }
   /** Attempt directories that are no longer needed. */
   | { readonly op: 'remove'; readonly directories: readonly string[] };
 
 export interface StartProgram {
   readonly op: 'start';
   readonly id: string;
+  /** Programs of one lane run one after the other, each as soon as the one before it has ended. */
+  readonly lane: string;
   /** The attempt's directory: `sandbox`, `tmp`, `stdout`, `stderr` and `token` are made in it. */
   readonly directory: string;
   readonly command: readonly string[];
@@ -36,6 +41,10 @@ export interface EndedProgram {
   readonly stdoutBytes: number;
   readonly stderrBytes: number;
 }
+
+/** The codes of `not-started` that are ours, not the system's: the directory could not be made; it was taken back. */
+export const NO_DIRECTORY = 'NO-DIRECTORY';
+export const WITHDRAWN = 'WITHDRAWN';
 
 /** Milliseconds on the machine's monotonic clock, which the processes share. */
 export function monotonicMs(): number {

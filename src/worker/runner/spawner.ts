@@ -8,10 +8,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { findMarked, signalProcess, statFields } from './marked-processes.ts';
-import { type FromSpawner, monotonicMs, type StartProgram, type ToSpawner } from './spawner-messages.ts';
+import {
+  type FromSpawner,
+  monotonicMs,
+  NO_DIRECTORY,
+  type StartProgram,
+  type ToSpawner,
+  WITHDRAWN,
+} from './spawner-messages.ts';
 
 interface Program {
   readonly id: string;
+  readonly lane: string;
   readonly child: ChildProcess;
   readonly pid: number;
   readonly startedAt: number;
@@ -22,14 +30,19 @@ interface Program {
 
 /** Programs that are over sooner than this are never reported as running. */
 const TELL_AFTER_MS = 20;
+const SOON_MS = 5;
 const LEFTOVER_TERM_MS = 2000;
 const LOOK_EVERY_MS = 10;
 
 const programs = new Map<string, Program>();
+/** What waits for the program before it, by lane; a lane that runs something is listed. */
+const lanes = new Map<string, StartProgram[]>();
 const removals: string[] = [];
 let base: Readonly<Record<string, string>> = {};
 let mark = '';
 let outgoing = '';
+let flushing = false;
+let soon: NodeJS.Timeout | undefined;
 let justEnded: Array<{ program: Program; exitCode: number | null; signal: string | null; wallMs: number }> = [];
 let telling = false;
 let removing = false;
@@ -42,8 +55,9 @@ const statBuffer = Buffer.alloc(1024);
 // Incoming
 
 function take(message: ToSpawner): void {
-  if (message.op === 'start') start(message);
-  else if (message.op === 'signal') signalGroup(programs.get(message.id), message.signal);
+  if (message.op === 'start') enqueue(message);
+  else if (message.op === 'signal') signal(message.id, message.signal);
+  else if (message.op === 'withdraw') withdraw(message.id);
   else if (message.op === 'remove') {
     removals.push(...message.directories);
     if (!removing) setImmediate(removeNext);
@@ -51,6 +65,37 @@ function take(message: ToSpawner): void {
   } else {
     base = message.env;
     mark = message.mark;
+  }
+}
+
+function enqueue(order: StartProgram): void {
+  const lane = lanes.get(order.lane);
+  if (lane) lane.push(order);
+  else {
+    lanes.set(order.lane, []);
+    start(order);
+  }
+}
+
+/** The next of a lane starts before anything else is done: the worker has seen to it that it may. */
+function startNext(lane: string): void {
+  const next = lanes.get(lane)?.shift();
+  if (next) start(next);
+  else lanes.delete(lane);
+}
+
+function signal(id: string, name: 'SIGTERM' | 'SIGKILL'): void {
+  const program = programs.get(id);
+  if (program) signalGroup(program, name);
+  else withdraw(id);
+}
+
+function withdraw(id: string): void {
+  for (const lane of lanes.values()) {
+    const at = lane.findIndex((order) => order.id === id);
+    if (at === -1) continue;
+    lane.splice(at, 1);
+    say({ is: 'not-started', id, code: WITHDRAWN, message: '' });
   }
 }
 
@@ -68,7 +113,7 @@ function start(order: StartProgram): void {
     launch(order, opened as [number, number]);
   } catch (error) {
     for (const file of opened) fs.closeSync(file);
-    notStarted(order.id, error as NodeJS.ErrnoException, prepared);
+    notStarted(order, error as NodeJS.ErrnoException, prepared);
   }
 }
 
@@ -95,11 +140,20 @@ function launch(order: StartProgram, [stdout, stderr]: [number, number]): void {
     child.once('error', (error) => {
       fs.closeSync(stdout);
       fs.closeSync(stderr);
-      notStarted(order.id, error, true);
+      notStarted(order, error, true);
     });
     return;
   }
-  const program: Program = { id: order.id, child, pid: child.pid, startedAt, stdout, stderr, told: false };
+  const program: Program = {
+    id: order.id,
+    lane: order.lane,
+    child,
+    pid: child.pid,
+    startedAt,
+    stdout,
+    stderr,
+    told: false,
+  };
   programs.set(order.id, program);
   child.once('exit', (exitCode, signal) => {
     if (justEnded.length === 0) setImmediate(accountEnded);
@@ -123,20 +177,32 @@ function signalGroup(program: Program | undefined, signal: NodeJS.Signals | 0): 
 // Outgoing
 
 function say(message: FromSpawner): void {
-  if (outgoing === '') setImmediate(flush);
+  if (!flushing) setImmediate(flush);
+  flushing = true;
   outgoing += `${JSON.stringify(message)}\n`;
 }
 
+/** For what can wait a moment, until more has come together: the worker is woken less often. */
+function saySoon(message: FromSpawner): void {
+  outgoing += `${JSON.stringify(message)}\n`;
+  soon ??= setTimeout(flush, SOON_MS);
+}
+
 function flush(): void {
+  clearTimeout(soon);
+  soon = undefined;
+  flushing = false;
+  if (outgoing === '') return;
   const text = outgoing;
   outgoing = '';
   process.stdout.write(text);
 }
 
 /** What fails while its directory is made is this machine's trouble, whatever the code. */
-function notStarted(id: string, error: NodeJS.ErrnoException, prepared: boolean): void {
-  const code = prepared ? (error.code ?? 'UNKNOWN') : 'NO-DIRECTORY';
-  say({ is: 'not-started', id, code, message: error.message });
+function notStarted(order: StartProgram, error: NodeJS.ErrnoException, prepared: boolean): void {
+  const code = prepared ? (error.code ?? 'UNKNOWN') : NO_DIRECTORY;
+  say({ is: 'not-started', id: order.id, code, message: error.message });
+  startNext(order.lane);
 }
 
 function tellRunning(): void {
@@ -167,7 +233,9 @@ function accountEnded(): void {
     endLeftovers(program, () => {
       programs.delete(program.id);
       const sizes = { stdoutBytes: sizeOf(program.stdout), stderrBytes: sizeOf(program.stderr) };
-      say({ is: 'ended', id: program.id, exitCode, signal, wallMs, ...cpuSeconds, ...sizes });
+      const tell = lanes.get(program.lane)?.length ? saySoon : say;
+      tell({ is: 'ended', id: program.id, exitCode, signal, wallMs, ...cpuSeconds, ...sizes });
+      startNext(program.lane);
     });
   }
 }
@@ -233,6 +301,7 @@ function removeNext(): void {
 // The end of the worker
 
 function endAll(): void {
+  lanes.clear();
   const all = [...programs.values()];
   for (const program of all) signalGroup(program, 'SIGTERM');
   const deadline = monotonicMs() + LEFTOVER_TERM_MS;

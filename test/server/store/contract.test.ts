@@ -45,7 +45,10 @@ async function onPostgres(): Promise<Opened> {
   return { store, close: () => store.close() };
 }
 
-const databases: Array<[string, () => Promise<Opened>]> = [['SQLite', sqlite], ...(noPostgres ? [] : [['PostgreSQL', onPostgres] as [string, () => Promise<Opened>]])];
+const databases: Array<[string, () => Promise<Opened>]> = [
+  ['SQLite', sqlite],
+  ...(noPostgres ? [] : [['PostgreSQL', onPostgres] as [string, () => Promise<Opened>]]),
+];
 
 describe.each(databases)('the contract of the store on %s', (_name, open) => {
   let store: Store;
@@ -61,7 +64,15 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
 
   const step = (over: Partial<NewSubmission> & { cpus?: number } = {}): NewSubmission => ({
     name: null,
-    shapeKey: shapeKey({ kind: 'command', cpus: over.cpus ?? 1, memory: 0, gpus: 0, named: {}, labels: {}, timeRequestSeconds: 0 }),
+    shapeKey: shapeKey({
+      kind: 'command',
+      cpus: over.cpus ?? 1,
+      memory: 0,
+      gpus: 0,
+      named: {},
+      labels: {},
+      timeRequestSeconds: 0,
+    }),
     spec: '{}',
     priority: 0,
     notBefore: null,
@@ -74,30 +85,87 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     if (!result.ok) throw new Error('refused');
     return result.ids as number[];
   };
-  const submit = async (...steps: NewSubmission[]) => idsOf(await store.submit({ projectId, owner: 'o', requestId: `request-${++requests}`, open: false, steps }));
+  const submit = async (...steps: NewSubmission[]) =>
+    idsOf(await store.submit({ projectId, owner: 'o', requestId: `request-${++requests}`, open: false, steps }));
   const worker = async (total = { cpus: 4, memory: 1e9, gpus: 0, named: {} }, lease = LEASE) => {
     const session = `session-${++sessions}`;
     await store.registerWorker({
-      session, secretHash: sha256('s3cret'), tokenId: 1, name: session, host: 'h', pid: 1, zone: null, version: '0', kinds: ['command'],
-      total: JSON.stringify(total), labels: '{}', projects: null, remainingSeconds: null, replaces: null, lease,
+      session,
+      secretHash: sha256('s3cret'),
+      tokenId: 1,
+      name: session,
+      host: 'h',
+      pid: 1,
+      zone: null,
+      version: '0',
+      kinds: ['command'],
+      total: JSON.stringify(total),
+      labels: '{}',
+      projects: null,
+      remainingSeconds: null,
+      replaces: null,
+      lease,
     });
     let number = 0;
-    const exchange = async (over: { reports?: StoredReport[]; held?: object[]; number?: number; most?: number; lease?: typeof LEASE; free?: typeof total; ahead?: number; reserveAfterMs?: number } = {}) => {
+    const exchange = async (
+      over: {
+        reports?: StoredReport[];
+        held?: object[];
+        number?: number;
+        most?: number;
+        lease?: typeof LEASE;
+        free?: typeof total;
+        ahead?: number;
+        reserveAfterMs?: number;
+      } = {},
+    ) => {
       const result = await store.exchange({
-        session, sessionSecret: 's3cret', number: over.number ?? ++number, held: (over.held ?? []) as never, reports: over.reports ?? [], logs: [],
-        free: over.free ?? total, ahead: over.ahead ?? 0, most: over.most ?? 100, lease: over.lease ?? lease, reserveAfterMs: over.reserveAfterMs ?? 1e12,
+        session,
+        sessionSecret: 's3cret',
+        number: over.number ?? ++number,
+        held: (over.held ?? []) as never,
+        reports: over.reports ?? [],
+        logs: [],
+        free: over.free ?? total,
+        ahead: over.ahead ?? 0,
+        most: over.most ?? 100,
+        lease: over.lease ?? lease,
+        reserveAfterMs: over.reserveAfterMs ?? 1e12,
       });
       if (result.kind !== 'done') throw new Error(result.kind);
       return result;
     };
     return { session, exchange };
   };
-  const report = (claim: { submission_id: number; idx: number; attempt: number }, outcome: StoredReport['outcome'] = 'succeeded', over: Partial<StoredReport> = {}): StoredReport => ({
-    submission: claim.submission_id, idx: claim.idx, attempt: claim.attempt, secretHash: sha256(attemptSecret('s3cret', claim.submission_id, claim.idx, claim.attempt)),
-    outcome, reason: outcome === 'failed' ? 'exit-code' : null, message: null, exitCode: outcome === 'failed' ? 1 : 0, signal: null, startedAt: null,
-    wallSeconds: 0.5, cpuSeconds: 0.25, peakMemory: 1024, outputs: null, result: null, logs: [], ...over,
+  const report = (
+    claim: { submission_id: number; idx: number; attempt: number },
+    outcome: StoredReport['outcome'] = 'succeeded',
+    over: Partial<StoredReport> = {},
+  ): StoredReport => ({
+    submission: claim.submission_id,
+    idx: claim.idx,
+    attempt: claim.attempt,
+    secretHash: sha256(attemptSecret('s3cret', claim.submission_id, claim.idx, claim.attempt)),
+    outcome,
+    reason: outcome === 'failed' ? 'exit-code' : null,
+    message: null,
+    exitCode: outcome === 'failed' ? 1 : 0,
+    signal: null,
+    startedAt: null,
+    wallSeconds: 0.5,
+    cpuSeconds: 0.25,
+    peakMemory: 1024,
+    outputs: null,
+    result: null,
+    logs: [],
+    ...over,
   });
-  const heldOf = (claim: { submission_id: number; idx: number; attempt: number }) => ({ submission: claim.submission_id, idx: claim.idx, attempt: claim.attempt, progress: null });
+  const heldOf = (claim: { submission_id: number; idx: number; attempt: number }) => ({
+    submission: claim.submission_id,
+    idx: claim.idx,
+    attempt: claim.attempt,
+    progress: null,
+  });
   const fold = async () => {
     while ((await store.foldCounts()).touched.length > 0);
   };
@@ -105,7 +173,8 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
   const countsOf = async (submission: number) => (await store.getSubmissions({ ids: [submission] }))[0]?.counts;
   const drainPool = async () => {
     const { exchange } = await worker({ cpus: 1e6, memory: 1e15, gpus: 0, named: {} });
-    for (let claims = (await exchange()).claims; claims.length > 0; ) claims = (await exchange({ reports: claims.map((claim) => report(claim)), most: 1000 })).claims;
+    for (let claims = (await exchange()).claims; claims.length > 0; )
+      claims = (await exchange({ reports: claims.map((claim) => report(claim)), most: 1000 })).claims;
     await fold();
   };
 
@@ -114,9 +183,15 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     expect(await countsOf(id!)).toMatchObject({ queued: 2, running: 0 });
     const { exchange } = await worker();
     const first = await exchange();
-    expect(first.claims.map((claim) => [claim.idx, claim.attempt, claim.payload])).toEqual([[1, 1, '{"a":1}'], [2, 1, '{"a":2}']]);
+    expect(first.claims.map((claim) => [claim.idx, claim.attempt, claim.payload])).toEqual([
+      [1, 1, '{"a":1}'],
+      [2, 1, '{"a":2}'],
+    ]);
     expect(await countsOf(id!)).toMatchObject({ queued: 0, running: 2 });
-    expect((await exchange({ reports: first.claims.map((claim) => report(claim)) })).answers).toEqual(['accepted', 'accepted']);
+    expect((await exchange({ reports: first.claims.map((claim) => report(claim)) })).answers).toEqual([
+      'accepted',
+      'accepted',
+    ]);
     expect(await countsOf(id!)).toMatchObject({ running: 0, succeeded: 2 });
     await fold();
     expect(await countsOf(id!)).toMatchObject({ running: 0, succeeded: 2 });
@@ -126,7 +201,9 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     const [id] = await submit(step());
     const { exchange } = await worker();
     const { claims } = await exchange();
-    expect((await exchange({ reports: [report(claims[0]!, 'succeeded', { secretHash: sha256('guess') })] })).answers).toEqual(['wrong-secret']);
+    expect(
+      (await exchange({ reports: [report(claims[0]!, 'succeeded', { secretHash: sha256('guess') })] })).answers,
+    ).toEqual(['wrong-secret']);
     expect(await stateOf(id!)).toBe('running');
     await exchange({ reports: [report(claims[0]!)] });
     expect((await exchange({ reports: [report(claims[0]!, 'failed')] })).answers).toEqual(['accepted']);
@@ -138,7 +215,10 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     const [id] = await submit(step());
     const { exchange } = await worker();
     const { claims } = await exchange();
-    expect((await exchange({ reports: [report(claims[0]!), report(claims[0]!, 'failed')] })).answers).toEqual(['accepted', 'accepted']);
+    expect((await exchange({ reports: [report(claims[0]!), report(claims[0]!, 'failed')] })).answers).toEqual([
+      'accepted',
+      'accepted',
+    ]);
     expect(await stateOf(id!)).toBe('succeeded');
   });
 
@@ -151,7 +231,10 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     expect(first.claims).toHaveLength(2);
     expect(await countsOf(id!)).toMatchObject({ queued: 1, running: 2 });
     await expect(exchange({ number: 6 })).rejects.toThrow('stale');
-    expect((await exchange({ number: 8, reports: again.claims.map((claim) => report(claim)) })).answers).toEqual(['accepted', 'accepted']);
+    expect((await exchange({ number: 8, reports: again.claims.map((claim) => report(claim)) })).answers).toEqual([
+      'accepted',
+      'accepted',
+    ]);
     await drainPool();
   });
 
@@ -173,7 +256,11 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
   });
 
   test('higher priority goes first, then the older submission', async () => {
-    const ids = [...(await submit(step())), ...(await submit(step({ priority: 5 }))), ...(await submit(step({ priority: 5 })))];
+    const ids = [
+      ...(await submit(step())),
+      ...(await submit(step({ priority: 5 }))),
+      ...(await submit(step({ priority: 5 }))),
+    ];
     const { exchange } = await worker({ cpus: 1, memory: 0, gpus: 0, named: {} });
     const order: number[] = [];
     for (let claims = (await exchange()).claims; claims.length > 0; ) {
@@ -192,7 +279,11 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     expect((await exchange({ reserveAfterMs: -1, held: first.claims.map(heldOf) })).claims).toHaveLength(0);
     const next = await exchange({ reserveAfterMs: -1, reports: [report(first.claims[0]!)] });
     expect(next.claims.map((claim) => claim.submission_id)).toEqual([wide]);
-    expect((await exchange({ reports: next.claims.map((claim) => report(claim)) })).claims.map((claim) => claim.submission_id)).toEqual([small, small]);
+    expect(
+      (await exchange({ reports: next.claims.map((claim) => report(claim)) })).claims.map(
+        (claim) => claim.submission_id,
+      ),
+    ).toEqual([small, small]);
     await drainPool();
   });
 
@@ -203,7 +294,11 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     expect(await store.rescueExpired()).toBe(1);
     expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'queued', attempt: 1, losses: 1 });
     expect((await hung.exchange({ reports: [report(claims[0]!)] })).answers).toEqual(['accepted']);
-    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'succeeded', attempt: 1, losses: 0 });
+    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({
+      state: 'succeeded',
+      attempt: 1,
+      losses: 0,
+    });
   });
 
   test('a late report is refused and kept aside when the task was claimed again, and accept makes it the outcome of a failure', async () => {
@@ -258,7 +353,11 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     const { exchange } = await worker();
     const { claims } = await exchange();
     await exchange({ reports: [report(claims[0]!, 'lost')] });
-    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'failed', reason: 'worker-lost', losses: 3 });
+    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({
+      state: 'failed',
+      reason: 'worker-lost',
+      losses: 3,
+    });
   });
 
   test('retries wait longer each time and end in failure; a planned end and a release are never charged', async () => {
@@ -296,16 +395,28 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
   });
 
   test('nothing of a submission is seen or claimed before it is complete, and a repeated chunk adds nothing', async () => {
-    const result = await store.submit({ projectId, owner: 'o', requestId: 'open', open: true, steps: [step({ items: null })] });
+    const result = await store.submit({
+      projectId,
+      owner: 'o',
+      requestId: 'open',
+      open: true,
+      steps: [step({ items: null })],
+    });
     const id = idsOf(result)[0]!;
     const chunk = (first: number) => ({ first, payloads: ['1', '2'], inputs: [null, null] });
     expect(await store.addItems({ id, offset: 0, items: chunk(1) })).toEqual({ ok: true });
     expect(await store.addItems({ id, offset: 0, items: chunk(1) })).toEqual({ ok: true });
     expect(await store.addItems({ id, offset: 2, items: chunk(3) })).toEqual({ ok: true });
-    expect(await store.addItems({ id, offset: 9, items: chunk(10) })).toMatchObject({ ok: false, refusal: 'wrong-offset', tasks: 4 });
+    expect(await store.addItems({ id, offset: 9, items: chunk(10) })).toMatchObject({
+      ok: false,
+      refusal: 'wrong-offset',
+      tasks: 4,
+    });
     const { exchange } = await worker();
     expect((await exchange()).claims).toHaveLength(0);
-    expect(await store.listTasks({ projectIds: null, submission: id, state: null, after: null, limit: 10 })).toHaveLength(0);
+    expect(
+      await store.listTasks({ projectIds: null, submission: id, state: null, after: null, limit: 10 }),
+    ).toHaveLength(0);
     await store.openSubmissions({ ids: [id] });
     expect((await exchange()).claims).toHaveLength(4);
     expect(await store.addItems({ id, offset: 4, items: chunk(5) })).toMatchObject({ ok: false, refusal: 'not-open' });
@@ -319,7 +430,11 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
   });
 
   test('dependents wait for a submission or a task, and end with that reason when it fails', async () => {
-    const [first, second, third] = await submit(step({ array: { first: 1, last: 2, step: 1 }, items: null }), step({ after: [{ step: 0 }] }), step({ after: [{ step: 1 }] }));
+    const [first, second, third] = await submit(
+      step({ array: { first: 1, last: 2, step: 1 }, items: null }),
+      step({ after: [{ step: 0 }] }),
+      step({ after: [{ step: 1 }] }),
+    );
     const [onTask] = await submit(step({ after: [{ submission: first!, idx: 2 }] }));
     expect(await countsOf(second!)).toMatchObject({ waiting: 1, queued: 0 });
     const { exchange } = await worker();
@@ -338,7 +453,10 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     await fold();
     while ((await store.endChunk()).ended > 0);
     await fold();
-    expect(await store.getTask({ submission: third!, idx: 1 })).toMatchObject({ state: 'failed', reason: 'dependency-failed' });
+    expect(await store.getTask({ submission: third!, idx: 1 })).toMatchObject({
+      state: 'failed',
+      reason: 'dependency-failed',
+    });
     expect(await countsOf(third!)).toMatchObject({ waiting: 0, queued: 0, failed: 1 });
     await drainPool();
   });
@@ -354,7 +472,13 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
   });
 
   test('a submission may not come after what is not there', async () => {
-    const result = await store.submit({ projectId, owner: 'o', requestId: 'nowhere', open: false, steps: [step({ after: [{ submission: 999_999, idx: null }] })] });
+    const result = await store.submit({
+      projectId,
+      owner: 'o',
+      requestId: 'nowhere',
+      open: false,
+      steps: [step({ after: [{ submission: 999_999, idx: null }] })],
+    });
     expect(result).toEqual({ ok: false, missing: { submission: 999_999, idx: null } });
   });
 
@@ -380,11 +504,23 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     expect(before.extendedMs).toBeGreaterThanOrEqual(0);
     const { session } = await worker();
     const lease = (await store.findWorker(session))?.lease_until as number;
-    const { extendedMs } = await store.startServer({ id: `b${requests}`, host: 'h', pid: 1, lease: LEASE, aliveWithinMs: -1 });
+    const { extendedMs } = await store.startServer({
+      id: `b${requests}`,
+      host: 'h',
+      pid: 1,
+      lease: LEASE,
+      aliveWithinMs: -1,
+    });
     expect(extendedMs).toBeGreaterThanOrEqual(LEASE.heartbeatMs);
     expect((await store.findWorker(session))?.lease_until).toBe(lease + extendedMs);
     if (store.dialect === 'postgres') {
-      const second = await store.startServer({ id: `c${requests}`, host: 'h', pid: 1, lease: LEASE, aliveWithinMs: 15_000 });
+      const second = await store.startServer({
+        id: `c${requests}`,
+        host: 'h',
+        pid: 1,
+        lease: LEASE,
+        aliveWithinMs: 15_000,
+      });
       expect(second.extendedMs).toBe(0);
       expect((await store.findWorker(session))?.lease_until).toBe(lease + extendedMs);
     }
@@ -393,12 +529,15 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
   test('many claims at once give each task to one worker', async () => {
     await drainPool();
     const [id] = await submit(step({ array: { first: 1, last: 2000, step: 1 }, items: null }));
-    const workers = await Promise.all(Array.from({ length: 8 }, () => worker({ cpus: 10, memory: 0, gpus: 0, named: {} })));
+    const workers = await Promise.all(
+      Array.from({ length: 8 }, () => worker({ cpus: 10, memory: 0, gpus: 0, named: {} })),
+    );
     const seen = new Map<string, number>();
     await Promise.all(
       workers.map(async ({ exchange }) => {
         for (let claims = (await exchange()).claims; claims.length > 0; ) {
-          for (const claim of claims) seen.set(`${claim.submission_id}.${claim.idx}`, (seen.get(`${claim.submission_id}.${claim.idx}`) ?? 0) + 1);
+          for (const claim of claims)
+            seen.set(`${claim.submission_id}.${claim.idx}`, (seen.get(`${claim.submission_id}.${claim.idx}`) ?? 0) + 1);
           claims = (await exchange({ reports: claims.map((claim) => report(claim)) })).claims;
         }
       }),
@@ -413,7 +552,9 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     await fold();
     const scanned = { waiting: 0, queued: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 };
     for (const state of Object.keys(scanned) as (keyof typeof scanned)[]) {
-      scanned[state] = (await store.listTasks({ projectIds: null, submission: null, state, after: null, limit: 10_000 })).length;
+      scanned[state] = (
+        await store.listTasks({ projectIds: null, submission: null, state, after: null, limit: 10_000 })
+      ).length;
     }
     const kept = (await store.countByProject()).find((row) => row.projectId === projectId)?.counts;
     expect(kept).toEqual(scanned);
@@ -428,7 +569,13 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
 
   test('one bad command fails alone', async () => {
     const good = submit(step());
-    const bad = store.submit({ projectId, owner: 'o', requestId: 'bad', open: false, steps: [{ ...step(), spec: null as unknown as string }] });
+    const bad = store.submit({
+      projectId,
+      owner: 'o',
+      requestId: 'bad',
+      open: false,
+      steps: [{ ...step(), spec: null as unknown as string }],
+    });
     await expect(bad).rejects.toMatchObject({ code: 'internal' });
     expect(await good).toHaveLength(1);
     await drainPool();

@@ -1,0 +1,133 @@
+/** `npm run bench [-- --quick]`: every figure of docs/performance.md, with the machine's own floor from the same run. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { cpuPerTask, millionArray } from './million.ts';
+import { nullTasks } from './null-tasks.ts';
+import { machine, median, residentMb, startServer } from './server.ts';
+import { floorPerSecond, loneTaskMs, serverWithWorker, truePerSecond, xargsPerSecond } from './true-tasks.ts';
+
+const quick = process.argv.includes('--quick');
+const rounds = quick ? 1 : 5;
+const lines: string[] = [];
+let missed = 0;
+
+function figure(name: string, value: string, target: string, reached: boolean): void {
+  if (!reached) missed += 1;
+  const line = `| ${name} | ${value} | ${target} | ${reached ? 'yes' : 'NO'} |`;
+  lines.push(line);
+  console.log(line);
+}
+
+const range = (values: readonly number[], digits = 0) =>
+  `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)}, n = ${values.length})`;
+
+console.log(`${new Date().toISOString().slice(0, 10)}, ${machine()}`);
+console.log('SQLite, WAL, synchronous = FULL: an fsync before every acknowledgement; group commit. Loopback.');
+console.log('| figure | measured | target | reached |\n| --- | --- | --- | --- |');
+await idleMemory();
+await realTasks();
+await tasksWithoutProcess();
+await aMillion();
+console.log(`bench: ${lines.length - missed} reached, ${missed} missed`);
+if (process.env['BENCH_OUTPUT']) writeFileSync(process.env['BENCH_OUTPUT'], `${lines.join('\n')}\n`);
+
+async function idleMemory(): Promise<void> {
+  const server = await startServer();
+  const worker = server.start(
+    'worker',
+    '--server',
+    server.url,
+    '--token-file',
+    join(server.data, 'admin-token'),
+    '--slots',
+    '2',
+    '--cache',
+    join(server.data, 'idle-worker'),
+  );
+  await pause(5000);
+  const [serverMb, workerMb] = [residentMb(server.pid), residentMb(worker.pid as number)];
+  await server.stop();
+  figure('idle memory of the server', `${serverMb.toFixed(0)} MB`, 'under 130 MB', serverMb < 130);
+  figure(
+    'idle memory of a worker (its process, without spawners)',
+    `${workerMb.toFixed(0)} MB`,
+    'under 90 MB',
+    workerMb < 90,
+  );
+}
+
+async function realTasks(): Promise<void> {
+  const count = quick ? 1000 : 5000;
+  const server = await serverWithWorker(2);
+  const xargs: number[] = [];
+  const floors: number[] = [];
+  const rates: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    xargs.push(await xargsPerSecond(count));
+    floors.push(await floorPerSecond(count));
+    rates.push(await truePerSecond(server, count));
+  }
+  const latencies: number[] = [];
+  for (let i = 0; i < (quick ? 20 : 200); i += 1) latencies.push(await loneTaskMs(server));
+  await server.stop();
+  const ratios = rates.map((rate, i) => rate / (floors[i] as number));
+  const floorShare = median(floors) / median(xargs);
+  console.log(`| xargs -P2 -n1 /bin/true, processes a second | ${range(xargs)} | | |`);
+  figure(
+    'floor: two bare Node.js spawners, tasks a second',
+    range(floors),
+    `0.4 of xargs (${floorShare.toFixed(2)})`,
+    floorShare >= 0.4,
+  );
+  figure(
+    'real /bin/true tasks, one worker with 2 slots, tasks a second',
+    range(rates),
+    `0.6 of the floor (${median(ratios).toFixed(2)})`,
+    median(ratios) >= 0.6,
+  );
+  const latency = median(latencies);
+  figure(
+    'a lone /bin/true task on an idle pool, submit to result, median',
+    `${latency.toFixed(1)} ms`,
+    'under 30 ms',
+    latency < 30,
+  );
+}
+
+async function tasksWithoutProcess(): Promise<void> {
+  const results = [];
+  for (let round = 0; round < Math.min(3, rounds); round += 1) results.push(await nullTasks(quick ? 30_000 : 100_000));
+  const rate = median(results.map((result) => result.perSecond));
+  figure(
+    'tasks without a process, first submit to last result, tasks a second',
+    range(results.map((result) => result.perSecond)),
+    'at least 10000',
+    rate >= 10_000,
+  );
+}
+
+async function aMillion(): Promise<void> {
+  const figures = await millionArray();
+  figure(
+    'an array of 1,000,000 accepted',
+    `${figures.acceptedSeconds.toFixed(1)} s`,
+    'in 10 s',
+    figures.acceptedSeconds <= 10,
+  );
+  figure('server memory all the while, peak', `${figures.peakMb.toFixed(0)} MB`, 'under 300 MB', figures.peakMb < 300);
+  figure(
+    'kill -9 and restart with it queued: first claim',
+    `${figures.firstClaimSeconds.toFixed(2)} s`,
+    'within 2 s',
+    figures.firstClaimSeconds < 2,
+  );
+  const small = await cpuPerTask(10_000);
+  const large = await cpuPerTask(quick ? 100_000 : 1_000_000);
+  figure(
+    "the server's CPU time per task, 10,000 to 1,000,000 tasks of mixed shapes",
+    `${small.toFixed(0)} to ${large.toFixed(0)} µs`,
+    `grows by less than 1.3 (${(large / small).toFixed(2)})`,
+    large / small < 1.3,
+  );
+}
