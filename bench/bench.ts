@@ -30,7 +30,7 @@ await realTasks();
 await tasksWithoutProcess();
 await aMillion();
 console.log(`bench: ${lines.length - missed} reached, ${missed} missed`);
-if (process.env['BENCH_OUTPUT']) writeFileSync(process.env['BENCH_OUTPUT'], `${lines.join('\n')}\n`);
+if (process.env.BENCH_OUTPUT) writeFileSync(process.env.BENCH_OUTPUT, `${lines.join('\n')}\n`);
 
 async function idleMemory(): Promise<void> {
   const server = await startServer();

@@ -39,7 +39,7 @@ export async function startServer(options: { data?: string; args?: readonly stri
     started,
     start(...args) {
       const child = spawn(PILOTAGE, args, {
-        stdio: ['ignore', 'ignore', process.env['BENCH_DEBUG'] ? 'inherit' : 'ignore'],
+        stdio: ['ignore', 'ignore', process.env.BENCH_DEBUG ? 'inherit' : 'ignore'],
       });
       started.push(child);
       return child;

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Client } from '../../src/ground/client/client.ts';
 import { routes } from '../../src/ground/protocol/routes.ts';
 import type { TaskDetail } from '../../src/ground/protocol/task.ts';
-import { ignoreOutage } from './run-chaos.ts';
+import { ignoreOutage } from './outage.ts';
 import type { Testimony, Witness } from './witness.ts';
 
 export interface Verdict {

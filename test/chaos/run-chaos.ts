@@ -3,15 +3,14 @@ import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFil
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { PilotageError } from '../../src/ground/base/errors.ts';
 import { type Client, createClient } from '../../src/ground/client/client.ts';
 import { httpTransport } from '../../src/ground/client/http-transport.ts';
-import { ServerUnreachable } from '../../src/ground/client/transport.ts';
 import { routes } from '../../src/ground/protocol/routes.ts';
 import { freePort } from '../support/free-port.ts';
 import { waitUntil } from '../support/wait-until.ts';
 import { compare, type Verdict } from './compare.ts';
 import { type Fault, type FaultyProxy, startFaultyProxy } from './faulty-proxy.ts';
+import { ignoreOutage } from './outage.ts';
 import { seededRandom } from './random.ts';
 import { createWitness, type Witness } from './witness.ts';
 
@@ -221,13 +220,6 @@ async function submitUntilAcknowledged(client: Client, body: object): Promise<nu
 async function unfinished(client: Client): Promise<number> {
   const status = await client.call(routes.status, { timeoutSeconds: 5 }).catch(ignoreOutage);
   return status ? status.counts.queued + status.counts.running + status.counts.waiting : 0;
-}
-
-export function ignoreOutage(error: unknown): undefined {
-  if (error instanceof ServerUnreachable) return undefined;
-  if (error instanceof PilotageError && ['storage-failed', 'shutting-down', 'unauthenticated'].includes(error.code))
-    return undefined;
-  throw error;
 }
 
 async function killServers(machine: Machine, options: ChaosOptions, hits: Hits): Promise<void> {

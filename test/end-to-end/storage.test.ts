@@ -103,7 +103,7 @@ describe('the port', () => {
 describe('a full disk', () => {
   test('is answered with 503, loses nothing that was acknowledged, and is over when there is room again', async () => {
     if (process.getuid?.() !== 0) {
-      if (process.env['CI']) throw new Error('this test mounts a small file system: it needs root');
+      if (process.env.CI) throw new Error('this test mounts a small file system: it needs root');
       return;
     }
     const data = temporaryDirectory();

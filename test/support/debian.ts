@@ -24,7 +24,7 @@ export function missing(needed: Needed): string | undefined {
   const tried = install(needed.packages);
   if (existsSync(needed.program)) return undefined;
   const message = `${needed.program} is missing: apt-get install ${needed.packages.join(' ')}${tried ? ` (${tried})` : ''}`;
-  if (process.env['CI']) throw new Error(message);
+  if (process.env.CI) throw new Error(message);
   process.stderr.write(`left out: ${message}\n`);
   return message;
 }
