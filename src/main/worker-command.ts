@@ -45,6 +45,8 @@ export async function runWorker(options: WorkerCommandOptions): Promise<number> 
     ...(options.fingerprint === undefined ? {} : { fingerprint: options.fingerprint }),
   };
   const token = tokenReader(options.tokenFile);
+  // What is wrong with the file now would be wrong for hours: said at once, not in a log.
+  token();
   const client = createClient(httpTransport(target), token);
   const { server: _server, tokenFile: _tokenFile, fingerprint: _fingerprint, workDirectory, ...rest } = options;
   const worker = await startWorker({

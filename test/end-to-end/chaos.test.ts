@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { findFaketime } from '../chaos/faketime.ts';
 import { type ChaosOptions, runChaos } from '../chaos/run-chaos.ts';
-import { FAKETIME, missing, POSTGRES } from '../support/debian.ts';
+import { FAKETIME, POSTGRES, skipIfMissing } from '../support/debian.ts';
 import { startPostgres } from '../support/postgres.ts';
 
 /** A short run of what `npm run chaos` does for as long as one likes. The seed is printed, so that a run can be repeated. */
@@ -24,15 +24,15 @@ describe('kill -9, lost replies and repeated requests at random moments', () => 
     expectOrder(await runChaos(options()));
   });
 
-  test('lose nothing and do nothing twice on PostgreSQL with two servers', async () => {
-    if (missing(POSTGRES)) return;
+  test('lose nothing and do nothing twice on PostgreSQL with two servers', async ({ skip }) => {
+    skipIfMissing(skip, POSTGRES);
     const postgres = await startPostgres();
     expectOrder(await runChaos({ ...options(), servers: 2, database: await postgres.newDatabase() }));
     await postgres.stop();
   });
 
-  test('nor when the clock jumps', async () => {
-    if (missing(FAKETIME)) return;
+  test('nor when the clock jumps', async ({ skip }) => {
+    skipIfMissing(skip, FAKETIME);
     const result = await runChaos({ ...options(), jumpingClock: findFaketime() });
     expectOrder(result);
     expect(result.clockJumps).toBeGreaterThan(2);

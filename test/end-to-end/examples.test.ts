@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { GROMACS, missing } from '../support/debian.ts';
+import { GROMACS, skipIfMissing } from '../support/debian.ts';
 import { startServer } from '../support/running-server.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -30,8 +30,10 @@ test('the demo runs the whole sweep, prints a table and draws a plot that agrees
     expect(existsSync(path.join(output, 'results', String(index), 'result.json'))).toBe(true);
 });
 
-test('GROMACS on its own water box: the potential energy is right at 300 K and rises with temperature', async () => {
-  if (missing(GROMACS)) return;
+test('GROMACS on its own water box: the potential energy is right at 300 K and rises with temperature', async ({
+  skip,
+}) => {
+  skipIfMissing(skip, GROMACS);
   const server = await startServer(['--workers', '2']);
   const submitted = await server.run(['submit', path.join(EXAMPLES, 'water-box/water-box.yaml'), '--wait']);
   expect([submitted.code, submitted.stderr]).toEqual([0, submitted.stderr]);

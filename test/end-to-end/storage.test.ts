@@ -7,7 +7,7 @@ import { routes } from '../../src/ground/protocol/routes.ts';
 import { openPostgres } from '../../src/server/store/postgres/open-postgres.ts';
 import { takeDataDirectory } from '../../src/server/store/sqlite/data-directory.ts';
 import { clientOf, handWorker, succeeded } from '../support/api.ts';
-import { missing, POSTGRES, STRACE } from '../support/debian.ts';
+import { missing, POSTGRES, STRACE, skipIfMissing } from '../support/debian.ts';
 import { freePort } from '../support/free-port.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { type Running, startCommand, startServer } from '../support/running-server.ts';
@@ -101,10 +101,12 @@ describe('the port', () => {
 });
 
 describe('a full disk', () => {
-  test('is answered with 503, loses nothing that was acknowledged, and is over when there is room again', async () => {
+  test('is answered with 503, loses nothing that was acknowledged, and is over when there is room again', async ({
+    skip,
+  }) => {
     if (process.getuid?.() !== 0) {
       if (process.env.CI) throw new Error('this test mounts a small file system: it needs root');
-      return;
+      skip('it mounts a small file system, which takes root');
     }
     const data = temporaryDirectory();
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=6m', 'tmpfs', data]);
@@ -146,8 +148,8 @@ describe('a full disk', () => {
   });
 });
 
-test('an acknowledgement waits for the disk', async () => {
-  if (missing(STRACE)) return;
+test('an acknowledgement waits for the disk', async ({ skip }) => {
+  skipIfMissing(skip, STRACE);
   const data = temporaryDirectory();
   const server = serve(data, ['--listen', '127.0.0.1:0']);
   await serving(server);
@@ -197,8 +199,8 @@ describe('PostgreSQL', () => {
   });
   afterAll(() => postgres?.stop());
 
-  test('two servers that start together on an empty database migrate it once', async () => {
-    if (reason) return;
+  test('two servers that start together on an empty database migrate it once', async ({ skip }) => {
+    skipIfMissing(skip, POSTGRES);
     const url = await postgres.newDatabase();
     const stores = await Promise.all([1, 2, 3].map(() => openPostgres(url, () => undefined)));
     expect((await stores[0]!.createProject({ name: 'p', owner: 'o' })).made).toBe(true);
@@ -206,8 +208,10 @@ describe('PostgreSQL', () => {
     await Promise.all(stores.map((store) => store.close()));
   });
 
-  test('two servers share it: what one accepts, a worker of the other runs, and whoever waits at the first hears of it', async () => {
-    if (reason) return;
+  test('two servers share it: what one accepts, a worker of the other runs, and whoever waits at the first hears of it', async ({
+    skip,
+  }) => {
+    skipIfMissing(skip, POSTGRES);
     const env = { PILOTAGE_DATABASE: await postgres.newDatabase() };
     const [one, two] = [temporaryDirectory(), temporaryDirectory()].map((data) => ({
       data,
@@ -230,8 +234,8 @@ describe('PostgreSQL', () => {
     await Promise.all([ended(one!.running), ended(two!.running)]);
   });
 
-  test('a password on the command line is refused, and one in a file is used', async () => {
-    if (reason) return;
+  test('a password on the command line is refused, and one in a file is used', async ({ skip }) => {
+    skipIfMissing(skip, POSTGRES);
     const refused = await serve(temporaryDirectory(), ['--database', 'postgres://u:secret@127.0.0.1:1/x']).done;
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain('--database-file');

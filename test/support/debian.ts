@@ -29,6 +29,12 @@ export function missing(needed: Needed): string | undefined {
   return message;
 }
 
+/** For the test that needs it: runs, or is left out with the reason. */
+export function skipIfMissing(skip: (reason: string) => void, needed: Needed): void {
+  const reason = missing(needed);
+  if (reason) skip(reason);
+}
+
 function install(packages: readonly string[]): string {
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get'))
     return 'not root, or no apt-get: not installed by itself';

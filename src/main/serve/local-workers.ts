@@ -32,6 +32,8 @@ const SHORTEST_LIFE_MS = 10_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 const LOOK_MS = 500;
+/** Drained, stopped or ended by hand: not to be replaced. */
+const AS_TOLD = 'exit code 0';
 
 /**
  * Workers on the server's own machine that share its cores. One that dies is started again. Those of a server that was
@@ -53,11 +55,16 @@ export async function startLocalWorkers(options: LocalWorkersOptions): Promise<L
 function keepOne(options: LocalWorkersOptions, slots: number, found: number | undefined): () => Promise<void> {
   const stopping = new AbortController();
   let current = found === undefined ? launch(options, slots) : adopt(found);
-  const keep = async () => {
+  const keep = async (): Promise<void> => {
     for (let wait = 0; ; current = launch(options, slots)) {
       const begun = performance.now();
       const how = await current.exited;
       if (stopping.signal.aborted) return;
+      if (how === AS_TOLD)
+        return options.log.info(
+          {},
+          "a local worker ended as it was told; 'pilotage worker' or a restart of the server brings another one",
+        );
       wait =
         performance.now() - begun > SHORTEST_LIFE_MS
           ? 0

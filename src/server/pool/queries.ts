@@ -81,7 +81,7 @@ export async function listSubmissions(parts: Parts, principal: Principal, projec
   const projectIds = await visibleProjects(parts, principal, project);
   const rows = await parts.store.listSubmissions({
     projectIds,
-    before: page.after === undefined ? null : Number(page.after),
+    before: numberOrNull(page.after),
     limit: page.limit ?? 100,
   });
   return rows.map(viewOfSubmission);
@@ -115,7 +115,8 @@ export async function listTasks(
 export async function taskRow(parts: Parts, principal: Principal, id: string): Promise<TaskDetailRow> {
   requireScope(principal, 'read');
   const target = parseTarget(id);
-  const missing = new PilotageError('not-found', `there is no task ${id}: 'pilotage tasks' shows those there are`);
+  const what = target.index === undefined ? 'submission' : 'task';
+  const missing = new PilotageError('not-found', `there is no ${what} ${id}: 'pilotage tasks' shows those there are`);
   const idx = target.index ?? (await onlyTask(parts, target.submission));
   if (idx === undefined) throw missing;
   const row = await parts.store.getTask({ submission: target.submission, idx });
@@ -153,12 +154,22 @@ export async function listResults(
     submission: target.submission,
     idx: target.index ?? null,
     attempt: attempt ?? null,
-    after: page.after === undefined ? null : Number(page.after),
+    after: numberOrNull(page.after),
     limit,
   });
   if (rows.length === 0 && target.index !== undefined)
     throw new PilotageError('not-found', `there is no task ${id}: 'pilotage tasks' shows those there are`);
   return { tasks: rows.map(viewOfResult), next: rows.length === limit ? String(rows.at(-1)?.idx) : null };
+}
+
+function numberOrNull(after: string | undefined): number | null {
+  if (after === undefined) return null;
+  if (!/^\d{1,15}$/.test(after))
+    throw new PilotageError(
+      'bad-request',
+      `after=${after} is not a place in this list: give what the page before named as its next`,
+    );
+  return Number(after);
 }
 
 export async function listWorkers(parts: Parts, principal: Principal, all: boolean) {

@@ -30,7 +30,7 @@ export async function cancelTasks(parts: Parts, principal: Principal, selection:
 
 async function cancelOne(parts: Parts, submission: number, idx: number): Promise<number> {
   const { ended, sessions } = await parts.store.endTasks({ submission, idx, as: 'cancelled', limit: 1 });
-  tell(parts, [submission], sessions);
+  await alert(parts, [submission], sessions);
   return ended;
 }
 
@@ -40,8 +40,14 @@ export async function endEnding(parts: Parts): Promise<number> {
     const { ended, counted, sessions, submissions } = await parts.store.endChunk();
     if (ended === 0) return total;
     total += counted;
-    tell(parts, submissions, sessions);
+    await alert(parts, submissions, sessions);
   }
+}
+
+/** A cancellation is told to workers at once; should the server die before, their next heartbeat tells them. */
+async function alert(parts: Parts, submissions: readonly number[], sessions: readonly string[]): Promise<void> {
+  await parts.store.alertWorkers({ sessions });
+  tell(parts, submissions, sessions);
 }
 
 function tell(parts: Parts, submissions: readonly number[], sessions: readonly string[]): void {

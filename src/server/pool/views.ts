@@ -53,14 +53,14 @@ export function viewOfDetail(row: TaskDetailRow) {
     priority: row.priority,
     spec: JSON.parse(row.spec),
     payload: row.payload === null ? null : JSON.parse(row.payload),
-    message: last?.message ?? null,
-    signal: last?.signal ?? null,
+    message: last?.attempt === row.attempt ? last.message : null,
+    signal: last?.attempt === row.attempt ? last.signal : null,
     failures: row.failures,
     losses: row.losses,
     plannedEnds: row.planned_ends,
     notBefore: timeOrNull(row.not_before),
     outputs: outputsOf(accepted?.outputs),
-    attempts: row.attempts.map(viewOfAttempt),
+    attempts: [...row.attempts, ...(row.state === 'running' ? [runningAttempt(row)] : [])].map(viewOfAttempt),
     late: row.late.map((late) => {
       const report = JSON.parse(late.report);
       return {
@@ -71,6 +71,30 @@ export function viewOfDetail(row: TaskDetailRow) {
         exitCode: report.exitCode,
       };
     }),
+  };
+}
+
+function runningAttempt(row: TaskDetailRow): AttemptRow {
+  const unknown = {
+    ended_at: null,
+    exit_code: null,
+    signal: null,
+    reason: null,
+    message: null,
+    wall_seconds: null,
+    cpu_seconds: null,
+  };
+  const { attempt, worker_number, host, started_at } = row;
+  return {
+    ...unknown,
+    attempt,
+    outcome: 'running',
+    worker_number,
+    host,
+    started_at,
+    peak_memory: null,
+    outputs: null,
+    result: null,
   };
 }
 

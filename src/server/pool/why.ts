@@ -24,7 +24,8 @@ export async function why(parts: Parts, principal: Principal, id: string) {
       submission: target.submission,
       states: ['failed', 'running', 'waiting', 'queued', 'cancelled', 'succeeded'],
     }));
-  const row = await taskRow(parts, principal, formatTaskId(target.submission, idx ?? 1));
+  const name = target.index === undefined && idx === null ? id : formatTaskId(target.submission, idx ?? 1);
+  const row = await taskRow(parts, principal, name);
   const state = shownState(row.state, row.gate);
   return { id: formatTaskId(row.submission_id, row.idx), state, reasons: await reasonsOf(parts, row, state) };
 }
@@ -61,11 +62,16 @@ async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
   const rows = (await parts.store.listWorkers({ all: false })).filter((worker) => worker.state === 'alive');
   const working = rows.filter((worker) => worker.instruction === 'work');
   const before = await parts.store.queuedBefore({ submission: row.submission_id, priority: row.priority });
-  const place: Reason = {
-    code: 'queue-place',
-    text: `${before} queued tasks of earlier or more urgent submissions come first`,
-    numbers: { before },
-  };
+  const place: Reason[] =
+    before === 0
+      ? []
+      : [
+          {
+            code: 'queue-place',
+            text: `${before} queued ${before === 1 ? 'task' : 'tasks'} of earlier or more urgent submissions ${before === 1 ? 'comes' : 'come'} first`,
+            numbers: { before },
+          },
+        ];
   if (rows.length === 0) {
     return [
       {
@@ -73,21 +79,19 @@ async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
         text: "no worker is there: start one with 'pilotage worker', or the server with --workers N",
         numbers: { workers: 0 },
       },
-      place,
+      ...place,
     ];
   }
   const able = working.filter((worker) => fits(shape, workerFacts(worker)));
-  if (able.length === 0) return [...impossible(shape, working.map(workerFacts), rows.length - working.length), place];
+  if (able.length === 0)
+    return [...impossible(shape, working.map(workerFacts), rows.length - working.length), ...place];
   const busy = able.filter((worker) => worker.running > 0).length;
-  return [
-    {
-      code: 'workers-busy',
-      text: `${able.length} of ${working.length} workers could run it, ${busy} of them are at work on other tasks`,
-      numbers: { able: able.length, workers: working.length, busy },
-    },
-    place,
-    ...lossesOf(row),
-  ];
+  const numbers = { able: able.length, workers: working.length, busy };
+  const text =
+    busy === able.length
+      ? `${able.length} of ${working.length} workers could run it, and all of them are at work on other tasks`
+      : `${able.length - busy} of ${working.length} workers could run it and have nothing else to do: one will take it in a moment`;
+  return [{ code: 'workers-busy', text, numbers }, ...place, ...lossesOf(row)];
 }
 
 function impossible(shape: Shape, workers: readonly WorkerFacts[], leaving: number): Reason[] {
@@ -226,13 +230,13 @@ function lossesOf(row: TaskDetailRow): Reason[] {
   if (row.failures > 0)
     reasons.push({
       code: 'failed-before',
-      text: `its program failed ${row.failures} times before`,
+      text: `its program failed before (${row.failures})`,
       numbers: { failures: row.failures },
     });
   if (row.losses > 0)
     reasons.push({
       code: 'worker-lost-before',
-      text: `${row.losses} workers were lost while they ran it`,
+      text: `lost workers while it ran: ${row.losses}`,
       numbers: { losses: row.losses },
     });
   return reasons;
@@ -243,7 +247,7 @@ const WHAT_TO_DO: Readonly<Record<string, string>> = {
   signal: "'pilotage logs ID' shows what it printed",
   'time-limit': 'give it more with --time-limit',
   'memory-limit': 'give it more with --memory',
-  'missing-output': "check --output, and what 'pilotage logs ID' shows",
+  'missing-output': "Check --output (a name that ends in '?' is optional), and what 'pilotage logs ID' shows",
   'output-failed': 'look at the message',
   'input-failed': 'look at the message',
   'command-not-found': 'check the name, and that the program is installed on the workers',
@@ -258,11 +262,11 @@ function ofFailed(row: TaskDetailRow): Reason[] {
   const last = row.attempts.findLast((attempt) => attempt.reason !== null) ?? row.attempts.at(-1);
   const reason = row.reason ?? 'exit-code';
   const facts = [
-    row.exit_code !== null && row.exit_code !== 0 ? `exit code ${row.exit_code}` : '',
-    last?.signal ? `signal ${last.signal}` : '',
     last?.wall_seconds ? `after ${formatDuration(last.wall_seconds)}` : '',
     last?.peak_memory ? `peak memory ${formatSize(last.peak_memory)}` : '',
   ].filter((fact) => fact !== '');
+  const said =
+    reason === 'dependency-failed' ? 'what it comes after failed' : (last?.message ?? `it failed: ${reason}`);
   const advice = (WHAT_TO_DO[reason] ?? '').replace('ID', nameOf(row));
   const numbers = {
     attempts: row.attempt,
@@ -271,7 +275,7 @@ function ofFailed(row: TaskDetailRow): Reason[] {
     ...(row.exit_code === null ? {} : { exitCode: row.exit_code }),
   };
   return [
-    { code: reason, text: `${[last?.message ?? `it failed: ${reason}`, ...facts].join('; ')}. ${advice}`, numbers },
+    { code: reason, text: `${[said.replace(/[.;]$/, ''), ...facts].join('; ')}. ${advice}`, numbers },
     ...lossesOf({ ...row, failures: row.failures > 1 ? row.failures : 0 }),
     ...lateOf(row),
   ];

@@ -146,8 +146,10 @@ create table workers (
   exchange_number bigint not null default 0,
   attention bigint not null default 0,
   follow_until bigint not null default 0,
-  reserved_queue bigint
+  reserved_queue bigint,
+  replaces text
 );
+create index workers_replaces on workers (replaces) where replaces is not null;
 create index workers_lease on workers (lease_until) where state = 'alive';
 
 create table state_counts (

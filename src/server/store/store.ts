@@ -27,6 +27,7 @@ export const WRITE_VERBS = {
   leaveWorker: workers.leaveWorker,
   instructWorkers: workers.instructWorkers,
   followTask: workers.followTask,
+  alertWorkers: workers.alertWorkers,
   rescueExpired: workers.rescueExpired,
   releaseDue: gates.releaseDue,
   foldCounts: gates.foldCounts,

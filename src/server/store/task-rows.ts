@@ -97,7 +97,13 @@ async function updateTasks(db: Db, moves: readonly Move[]): Promise<void> {
  */
 export async function makeClaimable(db: Db, submissions: readonly number[]): Promise<void> {
   if (submissions.length === 0) return;
-  const given = db.table({ m_id: ['bigint', [...submissions].sort((a, b) => a - b)] });
+  const given = db.table({ m_id: ['bigint', submissions] });
+  if (db.dialect === 'postgres') {
+    // An update takes its rows in any order: everybody locks in the same one.
+    await db.rows(
+      sql`select id from submissions where id in (select m_id from ${given} as given) order by id ${db.lock.rows}`,
+    );
+  }
   await db.run(sql`update submissions set claimable = 1, waiting_since = case when claimable = 1 then waiting_since else ${db.now} end
     where id in (select m_id from ${given} as given)`);
 }

@@ -53,6 +53,16 @@ export function createListener(options: ListenerOptions): FastifyInstance {
     if (request.routeOptions.config.open !== true)
       request.principal = await options.access.authenticate(tokenOf(request), request.ip);
   });
+  app.addHook('onResponse', async (request, reply) => {
+    const facts = {
+      method: request.method,
+      url: request.url.split('?')[0],
+      status: reply.statusCode,
+      ms: Math.round(reply.elapsedTime),
+      who: request.principal?.name,
+    };
+    options.log.debug(facts, 'answered');
+  });
   app.setErrorHandler(async (error, request, reply) => {
     const problem = toProblem(error);
     if (problem.code === 'body-too-large') await drain(request.raw);

@@ -336,7 +336,8 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     const [id] = await submit(step());
     const { exchange } = await worker();
     const { claims } = await exchange();
-    await store.endTasks({ submission: id!, idx: 1, as: 'cancelled', limit: 1 });
+    const { sessions } = await store.endTasks({ submission: id!, idx: 1, as: 'cancelled', limit: 1 });
+    await store.alertWorkers({ sessions });
     expect((await exchange({ held: claims.map(heldOf) })).drop).toEqual([{ submission: id, idx: 1, attempt: 1 }]);
     expect((await exchange({ reports: [report(claims[0]!)] })).answers).toEqual(['already-finished']);
     expect(await stateOf(id!)).toBe('cancelled');

@@ -64,6 +64,11 @@ async function results(invocation: Invocation, options: Options, id: string): Pr
     const skipped = fetched.filter((file) => file.skipped).length;
     return `${plural(fetched.length, 'file')} in ${options.to} (${formatSize(bytes)} fetched${skipped > 0 ? `, ${skipped} there already` : ''})`;
   });
+  if (fetched.length === 0) {
+    await invocation.say(
+      `there are no files: nothing was named with --output, or nothing is ready yet; what programs printed is in 'pilotage logs'`,
+    );
+  }
   return judge(invocation, counts, options.attempt !== undefined);
 }
 

@@ -134,15 +134,29 @@ async function reservation(
   possible: readonly Queue[],
   free: Capacity,
 ): Promise<number | null> {
-  if (possible.some((queue) => queue.id === request.reservedQueue)) return request.reservedQueue;
+  const kept = possible.filter((queue) => queue.id === request.reservedQueue);
+  // Others may have taken what it was reserved for; what waits behind a gate does not need it yet.
+  if (await firstQueued(db, kept)) return request.reservedQueue;
   const tooWide = possible.filter((queue) => countFitting(queue.shape, free, 1) === 0);
   if (tooWide.length === 0) return null;
-  const [head] = await firstHeads(db, tooWide, new Set());
+  const head = await firstQueued(db, tooWide);
   if (!head || db.now - head.waiting_since < request.reserveAfterMs) return null;
   const others = await db.rows(
     sql`select 1 from workers where state = 'alive' and reserved_queue = ${head.queue_id} and session_id <> ${request.session}`,
   );
   return others.length > 0 ? null : head.queue_id;
+}
+
+/** The first submission of which something is queued. Flags of those that were emptied to the last task are cleared. */
+async function firstQueued(db: Db, queues: readonly Queue[]): Promise<Head | undefined> {
+  for (const head of await firstHeads(db, queues, new Set())) {
+    const queued = await db.rows(
+      sql`select 1 as one from tasks where submission_id = ${head.id} and state = 'queued' limit 1`,
+    );
+    if (queued.length > 0) return head;
+    await clearClaimable(db, head.id);
+  }
+  return undefined;
 }
 
 const HEADS = 32;

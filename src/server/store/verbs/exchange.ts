@@ -1,3 +1,4 @@
+import { PilotageError } from '../../../ground/base/errors.ts';
 import { heartbeatDue, type LeaseSettings } from '../../core/lease.ts';
 import type { Capacity, WorkerFacts } from '../../core/shape.ts';
 import { mayReattach } from '../../core/task.ts';
@@ -8,7 +9,7 @@ import { applyMoves, type TaskRow, toFacts } from '../task-rows.ts';
 import { type ClaimedRow, claimTasks } from './claim-tasks.ts';
 import { type Answer, lockTasks, reportAttempts, type StoredReport } from './report-attempts.ts';
 import { keepRunningLogs, type LogGrowth } from './running-logs.ts';
-import { findWorker, type WorkerRow } from './workers.ts';
+import { lockWorker, type WorkerRow } from './workers.ts';
 
 export interface HeldKey {
   readonly submission: number;
@@ -53,12 +54,16 @@ export type ExchangeResult =
  * something to write: an empty poll between two heartbeats leaves the database untouched.
  */
 export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeResult> {
-  const worker = await findWorker(db, input.session);
+  const worker = await lockWorker(db, input.session);
   if (!worker || worker.state === 'ended' || !sameHash(worker.secret_hash, sha256(input.sessionSecret)))
     return { kind: 'unknown-session' };
   if (input.number < worker.exchange_number) return { kind: 'stale' };
   const repeated = input.number === worker.exchange_number;
   const due = heartbeatDue(worker.seen_at, db.now, input.lease) || worker.state === 'lost' || worker.attention === 1;
+  if (db.dialect === 'postgres' && input.reports.length > 0 && (due || repeated)) {
+    // All tasks before any submission, as by everybody: reports lock submissions too.
+    await lockTasks(db, [...input.reports, ...input.held]);
+  }
   const answers = await reportAttempts(db, input.session, input.reports);
   await keepRunningLogs(db, input.session, input.logs);
   const reported = new Set(input.reports.map((report) => `${report.submission}.${report.idx}/${report.attempt}`));
@@ -66,8 +71,10 @@ export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeRe
   const settled = due || repeated ? await settleHeld(db, input, held) : { drop: [], lost: [] };
   const claim = repeated || worker.instruction !== 'work' ? nothing(worker) : await claimFor(db, worker, input);
   const wrote = answers.length > 0 || input.logs.length > 0 || claim.claimed.length > 0 || settled.drop.length > 0;
-  if (due || wrote || claim.reservedQueue !== worker.reserved_queue) await beat(db, worker, input, claim.reservedQueue);
   const claims = await withProject(db, [...settled.lost, ...claim.claimed]);
+  const told = answers.length > 0 || claims.length > 0 || settled.drop.length > 0;
+  if (due || wrote || claim.reservedQueue !== worker.reserved_queue)
+    await beat(db, input, claim.reservedQueue, told ? input.number : 0);
   return {
     kind: 'done',
     answers,
@@ -104,9 +111,17 @@ function claimFor(db: Db, worker: WorkerRow, input: ExchangeInput) {
   });
 }
 
-async function beat(db: Db, worker: WorkerRow, input: ExchangeInput, reservedQueue: number | null): Promise<void> {
-  await db.run(sql`update workers set state = 'alive', seen_at = ${db.now}, lease_until = ${db.now + input.lease.leaseMs}, attention = 0,
-    exchange_number = ${input.number}, reserved_queue = ${reservedQueue} where session_id = ${worker.session_id}`);
+/** `answered` is the number that is answered for good; a poll that only gave a heartbeat goes on, and may claim yet. */
+async function beat(db: Db, input: ExchangeInput, reservedQueue: number | null, answered: number): Promise<void> {
+  const beaten =
+    await db.run(sql`update workers set state = 'alive', seen_at = ${db.now}, lease_until = ${db.now + input.lease.leaseMs}, attention = 0,
+    exchange_number = case when exchange_number < ${answered} then ${answered} else exchange_number end, reserved_queue = ${reservedQueue}
+    where session_id = ${input.session} and state <> 'ended'`);
+  if (beaten === 0)
+    throw new PilotageError(
+      'session-ended',
+      'this worker session ended while the exchange was answered: register again',
+    );
 }
 
 interface Settled {
@@ -140,13 +155,13 @@ async function reattach(db: Db, session: string, tasks: readonly TaskRow[]): Pro
   const keys = db.table({
     m_submission: ['bigint', tasks.map((t) => t.submission_id)],
     m_idx: ['bigint', tasks.map((t) => t.idx)],
+    m_attempt: ['bigint', tasks.map((t) => t.attempt)],
   });
   await db.run(
     sql`update tasks set session_id = ${session} where (submission_id, idx) in (select m_submission, m_idx from ${keys} as given)`,
   );
-  await db.run(sql`delete from attempts where outcome = 'lost' and exists (select 1 from ${keys} as given
-    where m_submission = attempts.submission_id and m_idx = attempts.idx) and attempt =
-    (select t.attempt from tasks t where t.submission_id = attempts.submission_id and t.idx = attempts.idx)`);
+  await db.run(sql`delete from attempts where outcome = 'lost' and (submission_id, idx, attempt) in
+    (select m_submission, m_idx, m_attempt from ${keys} as given)`);
   await applyMoves(
     db,
     tasks.map((task) => ({

@@ -64,8 +64,14 @@ async function fulfil(db: Db, dependency: DependencyRow): Promise<number> {
   return releaseGate(db, id);
 }
 
+/** While the gate opens no task behind it changes, or its counts would be wrong ever after. Locks nothing when it is open. */
+export async function lockWaitingGate(db: Db, id: number): Promise<void> {
+  await db.rows(sql`select id from submissions where id = ${id} and gate = 'waiting' ${db.lock.rows}`);
+}
+
 /** Opens the gate of a submission that waits for nothing any more. */
 async function releaseGate(db: Db, id: number): Promise<number> {
+  await lockWaitingGate(db, id);
   const row = await firstRow<{ project_id: number; n: number }>(
     db,
     sql`update submissions set gate = 'open', claimable = 1, waiting_since = ${db.now}
@@ -83,7 +89,8 @@ async function releaseGate(db: Db, id: number): Promise<number> {
 /** Lets go what waited for a time: submissions, and single tasks after their back-off. Returns how many tasks are queued now. */
 export async function releaseDue(db: Db): Promise<number> {
   const gates = await db.rows<{ id: number }>(
-    sql`select id from submissions where gate = 'waiting' and waiting_for = 0 and ending is null and not_before <= ${db.now} limit 100`,
+    sql`select id from submissions where gate = 'waiting' and waiting_for = 0 and ending is null
+      and (not_before is null or not_before <= ${db.now}) order by id limit 100`,
   );
   let released = 0;
   for (const { id } of gates) released += await releaseGate(db, id);
@@ -113,16 +120,20 @@ export async function endSubmission(db: Db, input: { id: number; as: 'failed' | 
   await db.run(sql`update submissions set ending = ${input.as} where id = ${input.id} and ending is null`);
 }
 
-/** Ends up to 10,000 unfinished tasks of a submission that is ending. `ended` is 0 only when there is nothing left to do; `counted` is how many tasks. */
+/**
+ * Ends up to 10,000 unfinished tasks of a submission that is ending. `ended` is 0 only when there is nothing left to do; `counted` is
+ * how many tasks. The submission itself is not locked before its tasks: reports lock tasks first.
+ */
 export async function endChunk(
   db: Db,
 ): Promise<{ ended: number; counted: number; sessions: readonly string[]; submissions: readonly number[] }> {
+  if (!(await onlyOneEnds(db))) return { ended: 0, counted: 0, sessions: [], submissions: [] };
   const ending = await db.rows<{
     id: number;
     project_id: number;
     ending: 'failed' | 'cancelled';
   }>(sql`select id, project_id, ending from submissions
-    where ending is not null order by id limit 1 ${db.lock.skipLocked}`);
+    where ending is not null order by id limit 1`);
   const [submission] = ending;
   if (!submission) return { ended: 0, counted: 0, sessions: [], submissions: [] };
   const result = await endTasks(db, { submission: submission.id, idx: null, as: submission.ending, limit: 10_000 });
@@ -133,13 +144,21 @@ export async function endChunk(
   return { ...result, counted: result.ended, ended: Math.max(1, result.ended), submissions: [submission.id] };
 }
 
-/** Cancels (or fails for a dependency) one task or some of a submission; the attempts that run are closed. */
+/** Of several servers one ends at a time: another would find rows locked, and take them for the last ones. */
+async function onlyOneEnds(db: Db): Promise<boolean> {
+  if (db.dialect === 'sqlite') return true;
+  const row = await firstRow<{ mine: boolean }>(db, sql`select pg_try_advisory_xact_lock(7302) as mine`);
+  return row?.mine === true;
+}
+
+/** Cancels (or fails for a dependency) one task or some of a submission; the attempts that run are closed. Their workers are to be alerted. */
 export async function endTasks(
   db: Db,
   input: { submission: number; idx: number | null; as: 'failed' | 'cancelled'; limit: number },
 ): Promise<{ ended: number; sessions: readonly string[] }> {
   const one = input.idx === null ? sql`` : sql`and t.idx = ${input.idx}`;
   const of = db.dialect === 'postgres' ? sql`for update of t` : sql``;
+  await lockWaitingGate(db, input.submission);
   const tasks = await db.rows<TaskRow>(sql`select ${TASK_ROW} from tasks t join submissions s on s.id = t.submission_id
     where t.submission_id = ${input.submission} ${one} and t.state in ('waiting', 'queued', 'running') order by t.idx limit ${input.limit} ${of}`);
   const running = tasks.filter((task) => task.state === 'running');
@@ -158,7 +177,6 @@ export async function endTasks(
     ),
   );
   await keepEnds(db, running, 'cancelled', 'cancelled by command');
-  const sessions = [...new Set(running.flatMap((task) => (task.session_id === null ? [] : [task.session_id])))];
-  for (const session of sessions) await db.run(sql`update workers set attention = 1 where session_id = ${session}`);
+  const sessions = [...new Set(running.flatMap((task) => (task.session_id === null ? [] : [task.session_id])))].sort();
   return { ended: tasks.length, sessions };
 }

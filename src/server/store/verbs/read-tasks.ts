@@ -21,7 +21,8 @@ export interface SubmissionRow {
   readonly shape: string;
   readonly counts: Record<RowState, number>;
   readonly after: readonly { submission: number; idx: number | null; done: boolean }[];
-  readonly request_id: string;
+  /** Null of one that is being removed, because nobody completed it. */
+  readonly request_id: string | null;
 }
 
 const SUBMISSION = sql`select s.*, p.name as project, sh.key as shape from submissions s join projects p on p.id = s.project_id
@@ -101,10 +102,11 @@ export interface TaskListRow {
   readonly finished_at: number | null;
   readonly progress: string | null;
   readonly worker_number: number | null;
+  readonly host: string | null;
 }
 
 const TASK = sql`t.submission_id, t.idx, p.name as project, s.name, t.state, s.gate, t.attempt, t.exit_code, t.reason, s.created_at, t.started_at, t.finished_at,
-  t.progress, w.number as worker_number`;
+  t.progress, w.number as worker_number, w.host`;
 const FROM = sql`from tasks t join submissions s on s.id = t.submission_id join projects p on p.id = s.project_id left join workers w on w.session_id = t.session_id`;
 
 export interface TaskFilter {

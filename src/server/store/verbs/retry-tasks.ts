@@ -3,6 +3,7 @@ import { touchSubmissions } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
 import { applyMoves, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
+import { lockWaitingGate } from './gates.ts';
 import { keepLogs, type StoredReport } from './report-attempts.ts';
 
 /** Queues failed and cancelled tasks again, up to 10,000 a call, with fresh counters. A submission that waited for others waits again. */
@@ -12,6 +13,7 @@ export async function retryTasks(
 ): Promise<number> {
   const one = input.idx === null ? sql`` : sql`and t.idx = ${input.idx}`;
   const states = input.failedOnly ? sql`t.state = 'failed'` : sql`t.state in ('failed', 'cancelled')`;
+  await lockWaitingGate(db, input.submission);
   await rearmDependencies(db, input.submission);
   const of = db.dialect === 'postgres' ? sql`for update of t` : sql``;
   const tasks = await db.rows<TaskRow>(sql`select ${TASK_ROW} from tasks t join submissions s on s.id = t.submission_id

@@ -48,7 +48,7 @@ export async function submit(db: Db, input: SubmitInput): Promise<SubmitResult> 
   const ids: number[] = [];
   for (const [step, submission] of input.steps.entries()) ids.push(await insertSubmission(db, input, submission, step));
   for (const [step, submission] of input.steps.entries())
-    await insertDependencies(db, input, ids, submission, ids[step] as number);
+    await insertDependencies(db, ids, submission, ids[step] as number);
   if (!input.open) for (const id of ids) await openGate(db, id);
   return { ok: true, ids, repeated: false };
 }
@@ -89,9 +89,8 @@ async function insertSubmission(db: Db, input: SubmitInput, submission: NewSubmi
       ${submission.notBefore}, ${db.now}, ${submission.spec}) returning id`,
   );
   const id = row?.id as number;
-  if (submission.array) await insertArray(db, input.projectId, id, submission.array);
-  if (submission.items && submission.items.payloads.length > 0)
-    await insertItems(db, input.projectId, id, submission.items);
+  if (submission.array) await insertArray(db, id, submission.array);
+  if (submission.items && submission.items.payloads.length > 0) await insertItems(db, id, submission.items);
   return id;
 }
 
@@ -112,31 +111,21 @@ async function queueOf(db: Db, projectId: number, owner: string, shapeKey: strin
 /** An array small enough for one transaction goes in at once; the rest of a larger one is added in chunks. */
 const ARRAY_CHUNK = 20_000;
 
-async function insertArray(
-  db: Db,
-  projectId: number,
-  id: number,
-  array: { first: number; last: number; step: number },
-): Promise<void> {
+async function insertArray(db: Db, id: number, array: { first: number; last: number; step: number }): Promise<void> {
   const count = Math.floor((array.last - array.first) / array.step) + 1;
   const now = Math.min(count, ARRAY_CHUNK);
-  await insertRange(db, projectId, id, { first: array.first, step: array.step, count: now });
+  await insertRange(db, id, { first: array.first, step: array.step, count: now });
 }
 
-async function insertRange(
-  db: Db,
-  projectId: number,
-  id: number,
-  range: { first: number; step: number; count: number },
-): Promise<void> {
+async function insertRange(db: Db, id: number, range: { first: number; step: number; count: number }): Promise<void> {
   const end = range.first + range.step * (range.count - 1);
   await db.run(sql`insert into tasks (submission_id, idx, state, sequence)
     with recursive numbers(n) as (select cast(${range.first} as bigint) union all select n + ${range.step} from numbers where n < ${end})
     select cast(${id} as bigint), n, 'queued', ${db.nextSequence} from numbers`);
-  await countLoaded(db, projectId, id, range.count);
+  await countLoaded(db, id, range.count);
 }
 
-async function insertItems(db: Db, projectId: number, id: number, items: NewItems): Promise<void> {
+async function insertItems(db: Db, id: number, items: NewItems): Promise<void> {
   const given = db.table({
     i_idx: ['bigint', items.payloads.map((_, i) => items.first + i)],
     i_payload: ['text', items.payloads],
@@ -144,17 +133,16 @@ async function insertItems(db: Db, projectId: number, id: number, items: NewItem
   });
   await db.run(sql`insert into tasks (submission_id, idx, state, payload, inputs, sequence)
     select cast(${id} as bigint), i_idx, 'queued', i_payload, i_inputs, ${db.nextSequence} from ${given} as given`);
-  await countLoaded(db, projectId, id, items.payloads.length);
+  await countLoaded(db, id, items.payloads.length);
 }
 
 /** While it loads its tasks are counted in its own row only; they join the counts when the gate opens. */
-async function countLoaded(db: Db, _projectId: number, id: number, count: number): Promise<void> {
-  await db.run(sql`update submissions set tasks = tasks + ${count} where id = ${id}`);
+async function countLoaded(db: Db, id: number, count: number): Promise<void> {
+  await db.run(sql`update submissions set tasks = tasks + ${count}, waiting_since = ${db.now} where id = ${id}`);
 }
 
 async function insertDependencies(
   db: Db,
-  input: SubmitInput,
   ids: readonly number[],
   submission: NewSubmission,
   id: number,
@@ -173,11 +161,6 @@ async function insertDependencies(
   );
   await db.run(sql`update submissions set waiting_for = ${after.length} where id = ${id}`);
   await db.run(sql`update submissions set has_dependents = 1 where id in (select d_on from ${given} as given)`);
-  // What is finished already will not finish again: the next fold looks at it.
-  await touchSubmissions(
-    db,
-    after.map((a) => ({ projectId: input.projectId, submissionId: a.on })),
-  );
 }
 
 /** How many tasks of an array are still to be inserted before its submission can be opened. */
@@ -187,13 +170,13 @@ export async function addArrayChunk(
 ): Promise<{ left: number }> {
   const row = await firstRow<{ tasks: number; project_id: number; gate: Gate }>(
     db,
-    sql`select tasks, project_id, gate from submissions where id = ${input.id}`,
+    sql`select tasks, project_id, gate from submissions where id = ${input.id} and request_id is not null ${db.lock.rows}`,
   );
   if (row?.gate !== 'loading') return { left: 0 };
   const { first, last, step } = input.array;
   const total = Math.floor((last - first) / step) + 1;
   const count = Math.min(ARRAY_CHUNK, total - row.tasks);
-  if (count > 0) await insertRange(db, row.project_id, input.id, { first: first + step * row.tasks, step, count });
+  if (count > 0) await insertRange(db, input.id, { first: first + step * row.tasks, step, count });
   return { left: Math.max(0, total - row.tasks - count) };
 }
 
@@ -203,15 +186,14 @@ export type AddResult =
 
 /** Adds a chunk to a submission that is still open. A repeated chunk adds nothing. */
 export async function addItems(db: Db, input: { id: number; offset: number; items: NewItems }): Promise<AddResult> {
-  const lock = db.dialect === 'postgres' ? sql`for update` : sql``;
   const row = await firstRow<{ tasks: number; project_id: number; gate: Gate }>(
     db,
-    sql`select tasks, project_id, gate from submissions where id = ${input.id} ${lock}`,
+    sql`select tasks, project_id, gate from submissions where id = ${input.id} and request_id is not null ${db.lock.rows}`,
   );
   if (row?.gate !== 'loading') return { ok: false, refusal: 'not-open', tasks: row?.tasks ?? 0 };
   if (row.tasks === input.offset + input.items.payloads.length) return { ok: true };
   if (row.tasks !== input.offset) return { ok: false, refusal: 'wrong-offset', tasks: row.tasks };
-  await insertItems(db, row.project_id, input.id, input.items);
+  await insertItems(db, input.id, input.items);
   return { ok: true };
 }
 
@@ -221,7 +203,6 @@ export async function openSubmissions(db: Db, input: { ids: readonly number[] })
 }
 
 async function openGate(db: Db, id: number): Promise<void> {
-  const lock = db.dialect === 'postgres' ? sql`for update` : sql``;
   const row = await firstRow<{
     tasks: number;
     project_id: number;
@@ -231,7 +212,7 @@ async function openGate(db: Db, id: number): Promise<void> {
   }>(
     db,
     sql`
-    select tasks, project_id, gate, waiting_for, not_before from submissions where id = ${id} ${lock}`,
+    select tasks, project_id, gate, waiting_for, not_before from submissions where id = ${id} and request_id is not null ${db.lock.rows}`,
   );
   if (row?.gate !== 'loading') return;
   const waits = row.waiting_for > 0 || (row.not_before !== null && row.not_before > db.now);
@@ -241,14 +222,28 @@ async function openGate(db: Db, id: number): Promise<void> {
   await recordDeltas(db, [
     { projectId: row.project_id, submissionId: id, state: waits ? 'waiting' : 'queued', n: row.tasks },
   ]);
+  if (row.waiting_for > 0) await touchDependencies(db, row.project_id, id);
+}
+
+/** What is finished already will not finish again: the next fold looks at it. */
+async function touchDependencies(db: Db, projectId: number, id: number): Promise<void> {
+  const on = await db.rows<{ on_submission: number }>(
+    sql`select distinct on_submission from dependencies where submission_id = ${id}`,
+  );
+  await touchSubmissions(
+    db,
+    on.map((row) => ({ projectId, submissionId: row.on_submission })),
+  );
 }
 
 /** What was never completed is removed: the client that was loading it is gone. Returns how many submissions. */
 export async function dropAbandoned(db: Db, input: { olderThanMs: number }): Promise<number> {
-  const stale = await db.rows<{ id: number }>(
-    sql`select id from submissions where gate = 'loading' and created_at < ${db.now - input.olderThanMs} limit 1`,
+  const stale = await db.rows<{ id: number; request_id: string | null }>(
+    sql`select id, request_id from submissions where gate = 'loading' and waiting_since < ${db.now - input.olderThanMs} limit 1`,
   );
-  for (const { id } of stale) {
+  for (const { id, request_id: request } of stale) {
+    // The whole request is forgotten first, so that nobody completes it, or adds to it, while it goes in chunks.
+    await db.run(sql`update submissions set request_id = null where request_id = ${request} and gate = 'loading'`);
     const removed = await db.run(
       sql`delete from tasks where submission_id = ${id} and idx in (select idx from tasks where submission_id = ${id} limit 10000)`,
     );

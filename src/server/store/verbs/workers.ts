@@ -2,7 +2,7 @@ import type { LeaseSettings } from '../../core/lease.ts';
 import { judgeLoss } from '../../core/task.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sha256 } from '../secrets.ts';
-import { sql } from '../sql.ts';
+import { type Sql, sql } from '../sql.ts';
 import { applyMoves, limitsOfAll, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
 
 export interface WorkerRow {
@@ -62,27 +62,33 @@ export async function findWorker(db: Db, session: string): Promise<WorkerRow | u
   return firstRow<WorkerRow>(db, sql`select * from workers where session_id = ${session}`);
 }
 
+/** Everybody locks workers first, then tasks, then submissions, each in order: so two servers cannot lock each other out. */
+export async function lockWorker(db: Db, session: string): Promise<WorkerRow | undefined> {
+  return firstRow<WorkerRow>(db, sql`select * from workers where session_id = ${session} ${db.lock.rows}`);
+}
+
 /** A new session. Of the one that it replaces it takes over what is still held; the rest is lost at once, and need not wait for a lease. */
 export async function registerWorker(db: Db, worker: NewWorker): Promise<{ number: number }> {
   const row = await firstRow<{ number: number }>(
     db,
     sql`insert into workers
-      (session_id, secret_hash, token_id, name, host, pid, zone, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, state)
+      (session_id, secret_hash, token_id, name, host, pid, zone, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, replaces, state)
     values (${worker.session}, ${worker.secretHash}, ${worker.tokenId}, ${worker.name}, ${worker.host}, ${worker.pid}, ${worker.zone}, ${worker.version},
       ${JSON.stringify(worker.kinds)}, ${worker.total}, ${worker.labels}, ${worker.projects === null ? null : JSON.stringify(worker.projects)},
-      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, 'alive')
+      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.replaces?.session ?? null}, 'alive')
     returning number`,
   );
   if (worker.replaces) {
-    const old = await findWorker(db, worker.replaces.session);
+    const old = await lockWorker(db, worker.replaces.session);
     if (old && old.secret_hash === worker.replaces.secretHash && old.state !== 'ended') {
       await takeOver(db, worker.session, worker.replaces);
-      await loseWorker(db, old.session_id);
+      await loseWorkers(db, [old.session_id], sql`state <> 'ended'`);
     }
   }
   return { number: row?.number ?? 0 };
 }
 
+/** Also from a session that replaced the same one and was never used: the answer that told of it got lost. */
 async function takeOver(db: Db, session: string, old: OldSession): Promise<void> {
   if (old.held.length === 0) return;
   const held = db.table({
@@ -90,24 +96,36 @@ async function takeOver(db: Db, session: string, old: OldSession): Promise<void>
     m_idx: ['bigint', old.held.map((key) => key.idx)],
     m_attempt: ['bigint', old.held.map((key) => key.attempt)],
   });
-  await db.run(sql`update tasks set session_id = ${session} where session_id = ${old.session} and state = 'running'
+  await db.run(sql`update tasks set session_id = ${session} where state = 'running'
+    and (session_id = ${old.session} or session_id in (select w.session_id from workers w where w.replaces = ${old.session} and w.exchange_number = 0))
     and (submission_id, idx, attempt) in (select m_submission, m_idx, m_attempt from ${held} as given)`);
 }
 
 /** Gives up for lost every worker whose lease ran out; what they ran is charged and queued again. Returns how many tasks. */
 export async function rescueExpired(db: Db): Promise<number> {
+  if (!(await isOnlyRescuer(db))) return 0;
   const expired = await db.rows<{
     session_id: string;
   }>(sql`select session_id from workers where state = 'alive' and lease_until < ${db.now}
-    order by lease_until limit 100 ${db.lock.skipLocked}`);
-  let rescued = 0;
-  for (const { session_id: session } of expired) rescued += await loseWorker(db, session);
-  return rescued;
+    order by lease_until limit 100`);
+  return loseWorkers(
+    db,
+    expired.map((worker) => worker.session_id),
+    sql`state = 'alive' and lease_until < ${db.now}`,
+  );
 }
 
-async function loseWorker(db: Db, session: string): Promise<number> {
-  await db.run(sql`update workers set state = 'lost', reserved_queue = null where session_id = ${session}`);
-  const tasks = await runningOf(db, session);
+/** Two servers that rescue at once would lock each other's workers: the second leaves it to the first. */
+async function isOnlyRescuer(db: Db): Promise<boolean> {
+  if (db.dialect !== 'postgres') return true;
+  const row = await firstRow<{ mine: boolean }>(db, sql`select pg_try_advisory_xact_lock(7303) as mine`);
+  return row?.mine === true;
+}
+
+/** Of these workers those of which it is still true: others came back meanwhile, or left. */
+async function loseWorkers(db: Db, sessions: readonly string[], still: Sql): Promise<number> {
+  if (sessions.length === 0) return 0;
+  const tasks = await endSessions(db, sessions, sql`state = 'lost'`, still);
   const limits = await limitsOfAll(
     db,
     tasks.map((task) => task.submission_id),
@@ -130,10 +148,25 @@ async function loseWorker(db: Db, session: string): Promise<number> {
   return tasks.length;
 }
 
-async function runningOf(db: Db, session: string): Promise<TaskRow[]> {
+/** Changes workers, and returns what those that were changed run, locked. */
+async function endSessions(db: Db, sessions: readonly string[], change: Sql, still: Sql): Promise<TaskRow[]> {
+  const given = db.table({ m_session: ['text', sessions] });
+  await db.rows(sql`select session_id from workers where session_id in (select m_session from ${given} as given)
+    order by session_id ${db.lock.rows}`);
+  const changed = await db.rows<{ session_id: string }>(sql`update workers set ${change}, reserved_queue = null
+    where session_id in (select m_session from ${given} as given) and ${still} returning session_id`);
+  return runningOf(
+    db,
+    changed.map((row) => row.session_id),
+  );
+}
+
+async function runningOf(db: Db, sessions: readonly string[]): Promise<TaskRow[]> {
+  if (sessions.length === 0) return [];
+  const given = db.table({ m_session: ['text', sessions] });
   const of = db.dialect === 'postgres' ? sql`for update of t` : sql``;
   return db.rows<TaskRow>(sql`select ${TASK_ROW} from tasks t join submissions s on s.id = t.submission_id
-    where t.session_id = ${session} and t.state = 'running' order by t.submission_id, t.idx ${of}`);
+    where t.session_id in (select m_session from ${given} as given) and t.state = 'running' order by t.submission_id, t.idx ${of}`);
 }
 
 /** Writes down how attempts ended that did not report. */
@@ -156,9 +189,9 @@ export async function leaveWorker(
   db: Db,
   input: { session: string; sessionSecret: string },
 ): Promise<number | undefined> {
-  const worker = await findWorker(db, input.session);
+  const worker = await lockWorker(db, input.session);
   if (!worker || worker.secret_hash !== sha256(input.sessionSecret)) return undefined;
-  const tasks = await runningOf(db, input.session);
+  const tasks = await endSessions(db, [input.session], sql`state = 'ended', lease_until = ${db.now}`, sql`true`);
   await applyMoves(
     db,
     tasks.map(
@@ -173,9 +206,6 @@ export async function leaveWorker(
     ),
   );
   await keepEnds(db, tasks, 'released', 'the worker ended as planned');
-  await db.run(
-    sql`update workers set state = 'ended', lease_until = ${db.now}, reserved_queue = null where session_id = ${input.session}`,
-  );
   return tasks.length;
 }
 
@@ -218,4 +248,11 @@ export async function followTask(db: Db, input: { submission: number; idx: numbe
     sql`update workers set follow_until = ${db.now + 30_000}, attention = 1 where session_id = ${row.session_id}`,
   );
   return row.session_id;
+}
+
+/** Has workers look at what they hold with their next exchange, or at once if a poll is open. */
+export async function alertWorkers(db: Db, input: { sessions: readonly string[] }): Promise<void> {
+  if (input.sessions.length === 0) return;
+  const given = db.table({ m_session: ['text', input.sessions] });
+  await db.run(sql`update workers set attention = 1 where session_id in (select m_session from ${given} as given)`);
 }
