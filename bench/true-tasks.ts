@@ -20,7 +20,7 @@ export async function floorPerSecond(count: number): Promise<number> {
   const spawners = [1, 2].map((n) =>
     spawn(
       process.execPath,
-      [join(import.meta.dirname, 'floor-spawner.ts'), join(directory, String(n)), String(count / 2)],
+      [join(import.meta.dirname, 'floor-spawner.mjs'), join(directory, String(n)), String(count / 2)],
       { stdio: 'ignore' },
     ),
   );

@@ -30,8 +30,8 @@ export interface Access {
 
 export function createAccess(store: Store, monotonicMs: () => number): Access {
   const guard = createGuard(monotonicMs);
-  const identify = (token: string) =>
-    token.startsWith('task:') ? identifyTask(store, token) : identifyToken(store, token);
+  const known = createTokenCache(store, monotonicMs);
+  const identify = (token: string) => (token.startsWith('task:') ? identifyTask(store, token) : known.identify(token));
   return {
     async authenticate(token, address) {
       if (token === undefined || token === '')
@@ -63,8 +63,39 @@ export function createAccess(store: Store, monotonicMs: () => number): Access {
     list: () => store.listTokens(),
     async revoke(id) {
       const row = await store.revokeToken({ id });
+      known.forget();
+      store.tell(REVOKED);
       if (!row) throw new PilotageError('not-found', `there is no token ${id}: 'pilotage token list' shows them`);
       return row;
+    },
+  };
+}
+
+/** The note that tells all servers to look at their tokens anew. */
+const REVOKED = 't';
+const REMEMBERED_MS = 1000;
+const MOST_REMEMBERED = 1000;
+
+/**
+ * Workers show their token with every exchange: it is looked up once a second. A revocation is told to all servers of
+ * the database; should the note get lost, the second is over soon.
+ */
+function createTokenCache(store: Store, monotonicMs: () => number) {
+  const seen = new Map<string, { readonly principal: Principal; readonly until: number }>();
+  store.onNote((note) => {
+    if (note === REVOKED) seen.clear();
+  });
+  return {
+    forget: () => seen.clear(),
+    async identify(token: string): Promise<Principal | string> {
+      const hash = sha256(token);
+      const remembered = seen.get(hash);
+      if (remembered && remembered.until > monotonicMs()) return remembered.principal;
+      const found = await identifyToken(store, token);
+      if (seen.size >= MOST_REMEMBERED) seen.clear();
+      if (typeof found === 'string') seen.delete(hash);
+      else seen.set(hash, { principal: found, until: monotonicMs() + REMEMBERED_MS });
+      return found;
     },
   };
 }

@@ -32,6 +32,15 @@ export function createWriter(
   answer: (outcomes: readonly Outcome[]) => void,
 ) {
   const clock = steadyClock(kept.now, { wall: Date.now, monotonic: () => performance.now() });
+  const countChanges = connection.raw.prepare('select total_changes() as n');
+  const keep = connection.raw.prepare(
+    "insert into meta (key, value) values ('kept', ?) on conflict (key) do update set value = excluded.value",
+  );
+  const totalChanges = () => (countChanges.get() as { n: number }).n;
+  const keepState = () => {
+    const state: KeptState = { now: connection.db.now, sequence: connection.sequence() };
+    keep.run(JSON.stringify(state));
+  };
   const queue: Command[] = [];
   let scheduled = false;
 
@@ -46,11 +55,11 @@ export function createWriter(
     const outcomes: Outcome[] = [];
     try {
       connection.raw.exec('begin immediate');
-      const changes = totalChanges(connection);
+      const changes = totalChanges();
       connection.setNow(clock());
       while (queue.length > 0 && performance.now() - begun < LONGEST_GROUP_MS)
         outcomes.push(await runOne(connection, queue.shift() as Command));
-      if (totalChanges(connection) !== changes) keepState(connection);
+      if (totalChanges() !== changes) keepState();
       connection.raw.exec('commit');
       answer(outcomes);
     } catch (error) {
@@ -92,18 +101,6 @@ async function runOne(connection: SqliteConnection, command: Command): Promise<O
     connection.raw.exec('release command');
     return { id: command.id, error: error instanceof PilotageError ? error : storage };
   }
-}
-
-function totalChanges(connection: SqliteConnection): number {
-  const row = connection.raw.prepare('select total_changes() as n').get() as { n: number };
-  return row.n;
-}
-
-function keepState(connection: SqliteConnection): void {
-  const state: KeptState = { now: connection.db.now, sequence: connection.sequence() };
-  connection.raw
-    .prepare("insert into meta (key, value) values ('kept', ?) on conflict (key) do update set value = excluded.value")
-    .run(JSON.stringify(state));
 }
 
 function rollBack(connection: SqliteConnection): void {
