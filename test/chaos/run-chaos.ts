@@ -224,8 +224,9 @@ async function unfinished(client: Client): Promise<number> {
 
 async function killServers(machine: Machine, options: ChaosOptions, hits: Hits): Promise<void> {
   while (!machine.stopping) {
-    await pause(500 + machine.random() * 3000);
+    await pause(200 + machine.random() * 1500);
     const index = Math.floor(machine.random() * options.servers);
+    await rightMoment(machine);
     if (machine.stopping || !note(machine, hits)) continue;
     const server = machine.servers.get(index);
     server?.child.kill('SIGKILL');
@@ -237,24 +238,44 @@ async function killServers(machine: Machine, options: ChaosOptions, hits: Hits):
 }
 
 async function killWorkers(machine: Machine, hits: Hits, stopped: () => void): Promise<void> {
+  const hanging = new Set<number>();
+  const hang = async (index: number, worker: ChildProcess) => {
+    hanging.add(index);
+    stopped();
+    worker.kill('SIGSTOP');
+    await pause(LONGER_THAN_LEASE_MS);
+    worker.kill('SIGCONT');
+    hanging.delete(index);
+  };
+  const hangs: Promise<void>[] = [];
   while (!machine.stopping) {
-    await pause(300 + machine.random() * 2500);
+    await pause(200 + machine.random() * 1200);
     const index = Math.floor(machine.random() * machine.workers.size);
     const worker = machine.workers.get(index);
-    if (machine.stopping || !worker) continue;
-    if (machine.random() < 0.15) {
-      // A worker that hangs for longer than its lease comes back to what became of its tasks.
-      stopped();
-      worker.kill('SIGSTOP');
-      await pause(5500);
-      worker.kill('SIGCONT');
+    if (machine.stopping || !worker || hanging.has(index)) continue;
+    if (machine.random() < 0.1) {
+      // It comes back to what became of its tasks.
+      hangs.push(hang(index, worker));
       continue;
     }
+    await rightMoment(machine);
     if (!note(machine, hits)) continue;
     worker.kill('SIGKILL');
     await exited(worker);
     startWorker(machine, index);
   }
+  await Promise.all(hangs);
+}
+
+const LONGER_THAN_LEASE_MS = 5500;
+const LONGEST_WAIT_MS = 1500;
+
+/** Submits and reports are over in milliseconds: three kills in four wait for the moment at which they hit a certain thing. */
+async function rightMoment(machine: Machine): Promise<void> {
+  const wanted = (['submit', 'claim', 'report', 'any'] as const)[Math.floor(machine.random() * 4)];
+  if (wanted === undefined || wanted === 'any') return;
+  const deadline = performance.now() + LONGEST_WAIT_MS;
+  while (machine.proxy.inFlight[wanted] === 0 && performance.now() < deadline && !machine.stopping) await pause(1);
 }
 
 /** Counts a kill by what is under way; false when nothing is. */
