@@ -1,4 +1,5 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 
 /** What requests are on their way through the proxy just now, by what they are about. */
 export interface InFlight {
@@ -59,7 +60,7 @@ export async function startFaultyProxy(choose: (kind: string) => Fault): Promise
       await send(port, request.bytes.subarray(0, Math.floor(request.bytes.length * 0.7)), client, 'half');
       return false;
     }
-    if (fault === 'stall') await new Promise((resolve) => setTimeout(resolve, STALL_MS));
+    if (fault === 'stall') await pause(STALL_MS);
     if (fault === 'repeat') await send(port, request.bytes, client, 'swallow');
     if (fault === 'lose-reply') {
       await send(port, request.bytes, client, 'swallow');

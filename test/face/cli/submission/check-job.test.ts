@@ -84,16 +84,16 @@ describe('inputs', () => {
   }
 
   test.each([
-    ['a.dat', undefined, ['/work/a.dat a.dat']],
-    ['./deep/b.dat', undefined, ['/work/deep/b.dat deep/b.dat']],
+    ['a.dat', undefined, ['/data/a.dat a.dat']],
+    ['./deep/b.dat', undefined, ['/data/deep/b.dat deep/b.dat']],
     ['../other/d.dat', undefined, ['/other/d.dat d.dat']],
-    ['deep', undefined, ['/work/deep deep']],
-    ['deep/*', undefined, ['/work/deep/b.dat deep/b.dat', '/work/deep/c.txt deep/c.txt']],
-    ['deep/*', 'in', ['/work/deep/b.dat in/b.dat', '/work/deep/c.txt in/c.txt']],
-    ['**/*.dat', undefined, ['/work/[x].dat [x].dat', '/work/a.dat a.dat', '/work/deep/b.dat deep/b.dat']],
-    ['a.dat', 'in/', ['/work/a.dat in/a.dat']],
-    ['a.dat', 'start.dat', ['/work/a.dat start.dat']],
-    ['[x].dat', undefined, ['/work/[x].dat [x].dat']],
+    ['deep', undefined, ['/data/deep deep']],
+    ['deep/*', undefined, ['/data/deep/b.dat deep/b.dat', '/data/deep/c.txt deep/c.txt']],
+    ['deep/*', 'in', ['/data/deep/b.dat in/b.dat', '/data/deep/c.txt in/c.txt']],
+    ['**/*.dat', undefined, ['/data/[x].dat [x].dat', '/data/a.dat a.dat', '/data/deep/b.dat deep/b.dat']],
+    ['a.dat', 'in/', ['/data/a.dat in/a.dat']],
+    ['a.dat', 'start.dat', ['/data/a.dat start.dat']],
+    ['[x].dat', undefined, ['/data/[x].dat [x].dat']],
     ['*.none', undefined, ['missing *.none']],
     ['nothing', undefined, ['missing nothing']],
   ])('%s as %s', async (source, name, expected) => {
