@@ -67,14 +67,14 @@ describe('inputs', () => {
 
   async function names(source: string, name?: string) {
     const base = temporaryDirectory({
-      'work/a.dat': 'a',
-      'work/deep/b.dat': 'b',
-      'work/deep/c.txt': 'c',
+      'data/a.dat': 'a',
+      'data/deep/b.dat': 'b',
+      'data/deep/c.txt': 'c',
       'other/d.dat': 'd',
-      'work/[x].dat': 'x',
+      'data/[x].dat': 'x',
     });
     const { found, missing } = await findInputs(
-      [{ source: template(source), base: `${base}/work`, ...(name === undefined ? {} : { name: template(name) }) }],
+      [{ source: template(source), base: `${base}/data`, ...(name === undefined ? {} : { name: template(name) }) }],
       {},
     );
     return [
