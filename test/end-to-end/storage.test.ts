@@ -26,6 +26,11 @@ const ended = async (server: Running) => {
   return server.done;
 };
 
+const manyTasks = async (client: ReturnType<typeof clientOf>, tasks: number) => {
+  const step = { spec: { command: ['true'] }, array: { first: 1, last: tasks, step: 1 } };
+  return (await client.call(routes.submit, { body: { steps: [step] } })).submissions[0]?.id as number;
+};
+
 describe('a data directory', () => {
   test('belongs to one server', async () => {
     const first = await startServer();
@@ -71,6 +76,13 @@ describe('a data directory', () => {
     expect(again.stderr).toContain('backup');
     rmSync(server.data, { recursive: true });
   });
+});
+
+test('a cancellation says how many tasks it ended, also when the keeper ends some of them', async () => {
+  await using server = await startServer();
+  const client = clientOf(server);
+  const id = await manyTasks(client, 100_000);
+  expect(await client.call(routes.cancel, { body: { targets: [String(id)] } })).toEqual({ changed: 100_000 });
 });
 
 describe('the port', () => {
@@ -199,6 +211,18 @@ describe('PostgreSQL', () => {
   });
   afterAll(() => postgres?.stop());
 
+  const twoServers = async () => {
+    const env = { PILOTAGE_DATABASE: await postgres.newDatabase() };
+    const [one, two] = [temporaryDirectory(), temporaryDirectory()].map((data) => ({
+      data,
+      running: serve(data, ['--listen', '127.0.0.1:0'], env),
+      url: () => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url,
+    }));
+    await Promise.all([serving(one!.running), serving(two!.running)]);
+    const end = () => Promise.all([ended(one!.running), ended(two!.running)]);
+    return { first: clientOf(one!), second: clientOf(two!), end };
+  };
+
   test('two servers that start together on an empty database migrate it once', async ({ skip }) => {
     skipIfMissing(skip, POSTGRES);
     const url = await postgres.newDatabase();
@@ -212,14 +236,7 @@ describe('PostgreSQL', () => {
     skip,
   }) => {
     skipIfMissing(skip, POSTGRES);
-    const env = { PILOTAGE_DATABASE: await postgres.newDatabase() };
-    const [one, two] = [temporaryDirectory(), temporaryDirectory()].map((data) => ({
-      data,
-      running: serve(data, ['--listen', '127.0.0.1:0'], env),
-      url: () => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url,
-    }));
-    await Promise.all([serving(one!.running), serving(two!.running)]);
-    const [first, second] = [clientOf(one!), clientOf(two!)];
+    const { first, second, end } = await twoServers();
     const worker = await handWorker(second);
     // The poll is open at the second server when the first one accepts the task.
     const poll = worker.exchange({ waitSeconds: 20 });
@@ -231,7 +248,21 @@ describe('PostgreSQL', () => {
     const waiting = first.call(routes.submission, { params: { id }, query: { waitSeconds: 20, finishedOnly: true } });
     await worker.exchange({ reports: [succeeded(claims[0]!)] });
     expect((await waiting).counts.succeeded).toBe(1);
-    await Promise.all([ended(one!.running), ended(two!.running)]);
+    await end();
+  });
+
+  test('a cancellation says how many tasks it ended, also when both servers and their keepers end them', async ({
+    skip,
+  }) => {
+    skipIfMissing(skip, POSTGRES);
+    const { first, second, end } = await twoServers();
+    const ids = [await manyTasks(first, 60_000), await manyTasks(second, 30_000)];
+    const [one, two] = await Promise.all([
+      first.call(routes.cancel, { body: { targets: [String(ids[0])] } }),
+      second.call(routes.cancel, { body: { targets: [String(ids[1])] } }),
+    ]);
+    expect([one.changed, two.changed]).toEqual([60_000, 30_000]);
+    await end();
   });
 
   test('a password on the command line is refused, and one in a file is used', async ({ skip }) => {

@@ -20,12 +20,20 @@ interface Chosen {
 /** Cancels tasks and whole submissions; programs that run are ended. Returns how many tasks. */
 export async function cancelTasks(parts: Parts, principal: Principal, selection: SelectionFacts): Promise<number> {
   requireScope(principal, 'submit');
+  const chosen = await choose(parts, principal, selection, 'unfinished');
   let changed = 0;
-  for (const { submission, idx } of await choose(parts, principal, selection, 'unfinished')) {
-    if (idx === null) await parts.store.endSubmission({ id: submission, as: 'cancelled' });
-    else changed += await cancelOne(parts, submission, idx);
-  }
-  return changed + (await endEnding(parts));
+  for (const { submission, idx } of chosen) if (idx !== null) changed += await cancelOne(parts, submission, idx);
+  const whole = [...new Set(chosen.filter(({ idx }) => idx === null).map(({ submission }) => submission))];
+  const before = await cancelledOf(parts, whole);
+  for (const id of whole) await parts.store.endSubmission({ id, as: 'cancelled' });
+  await endEnding(parts);
+  return changed + (await cancelledOf(parts, whole)) - before;
+}
+
+/** The keeper ends what is ending too: how many tasks a cancellation reached is what the counts say, not who did it. */
+async function cancelledOf(parts: Parts, submissions: readonly number[]): Promise<number> {
+  const rows = await parts.store.getSubmissions({ ids: submissions });
+  return rows.reduce((sum, { counts }) => sum + counts.cancelled, 0);
 }
 
 async function cancelOne(parts: Parts, submission: number, idx: number): Promise<number> {
@@ -35,11 +43,10 @@ async function cancelOne(parts: Parts, submission: number, idx: number): Promise
 }
 
 /** Ends what is ending, chunk by chunk, so that heartbeats come in between. Also called at a start, for what a crash left. */
-export async function endEnding(parts: Parts): Promise<number> {
-  for (let total = 0; ; ) {
-    const { ended, counted, sessions, submissions } = await parts.store.endChunk();
-    if (ended === 0) return total;
-    total += counted;
+export async function endEnding(parts: Parts): Promise<void> {
+  for (;;) {
+    const { ended, sessions, submissions } = await parts.store.endChunk();
+    if (ended === 0) return;
     await alert(parts, submissions, sessions);
   }
 }

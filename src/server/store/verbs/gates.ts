@@ -121,13 +121,13 @@ export async function endSubmission(db: Db, input: { id: number; as: 'failed' | 
 }
 
 /**
- * Ends up to 10,000 unfinished tasks of a submission that is ending. `ended` is 0 only when there is nothing left to do; `counted` is
- * how many tasks. The submission itself is not locked before its tasks: reports lock tasks first.
+ * Ends up to 10,000 unfinished tasks of a submission that is ending. `ended` is 0 only when there is nothing left to do.
+ * The submission itself is not locked before its tasks: reports lock tasks first.
  */
 export async function endChunk(
   db: Db,
-): Promise<{ ended: number; counted: number; sessions: readonly string[]; submissions: readonly number[] }> {
-  if (!(await onlyOneEnds(db))) return { ended: 0, counted: 0, sessions: [], submissions: [] };
+): Promise<{ ended: number; sessions: readonly string[]; submissions: readonly number[] }> {
+  await onlyOneEnds(db);
   const ending = await db.rows<{
     id: number;
     project_id: number;
@@ -135,20 +135,18 @@ export async function endChunk(
   }>(sql`select id, project_id, ending from submissions
     where ending is not null order by id limit 1`);
   const [submission] = ending;
-  if (!submission) return { ended: 0, counted: 0, sessions: [], submissions: [] };
+  if (!submission) return { ended: 0, sessions: [], submissions: [] };
   const result = await endTasks(db, { submission: submission.id, idx: null, as: submission.ending, limit: 10_000 });
   if (result.ended === 0) {
     await db.run(sql`update submissions set ending = null, claimable = 0 where id = ${submission.id}`);
     await touchSubmissions(db, [{ projectId: submission.project_id, submissionId: submission.id }]);
   }
-  return { ...result, counted: result.ended, ended: Math.max(1, result.ended), submissions: [submission.id] };
+  return { ...result, ended: Math.max(1, result.ended), submissions: [submission.id] };
 }
 
 /** Of several servers one ends at a time: another would find rows locked, and take them for the last ones. */
-async function onlyOneEnds(db: Db): Promise<boolean> {
-  if (db.dialect === 'sqlite') return true;
-  const row = await firstRow<{ mine: boolean }>(db, sql`select pg_try_advisory_xact_lock(7302) as mine`);
-  return row?.mine === true;
+async function onlyOneEnds(db: Db): Promise<void> {
+  if (db.dialect === 'postgres') await db.rows(sql`select pg_advisory_xact_lock(7302)`);
 }
 
 /** Cancels (or fails for a dependency) one task or some of a submission; the attempts that run are closed. Their workers are to be alerted. */
