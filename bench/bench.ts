@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { cpuPerTask, millionArray } from './million.ts';
 import { nullTasks } from './null-tasks.ts';
 import { machine, median, residentMb, startServer } from './server.ts';
+import { hashingMibPerSecond, hasRsync, type Staged, stage, stagingSource } from './staging.ts';
 import { floorPerSecond, loneTaskMs, serverWithWorker, truePerSecond, xargsPerSecond } from './true-tasks.ts';
 
 const quick = process.argv.includes('--quick');
@@ -29,6 +30,7 @@ await idleMemory();
 await realTasks();
 await tasksWithoutProcess();
 await aMillion();
+await staging();
 console.log(`bench: ${lines.length - missed} reached, ${missed} missed`);
 if (process.env.BENCH_OUTPUT) writeFileSync(process.env.BENCH_OUTPUT, `${lines.join('\n')}\n`);
 
@@ -129,5 +131,50 @@ async function aMillion(): Promise<void> {
     `${small.toFixed(0)} to ${large.toFixed(0)} µs`,
     `grows by less than 1.3 (${(large / small).toFixed(2)})`,
     large / small < 1.3,
+  );
+}
+
+async function staging(): Promise<void> {
+  if (!hasRsync()) return void console.log('| staging | rsync is not here | | |');
+  const source = stagingSource(quick ? 256 : 1024);
+  const runs: Staged[] = [];
+  for (let round = 0; round < Math.min(3, rounds); round += 1) runs.push(await stage(source.directory));
+  const rates = [];
+  for (let round = 0; round < Math.min(3, rounds); round += 1) rates.push(await hashingMibPerSecond(source.directory));
+  source.remove();
+  const seconds = (of: (run: (typeof runs)[number]) => number) => `${range(runs.map(of), 2)} s`;
+  const ratio = median(runs.map((run) => run.seconds / run.rsyncSeconds));
+  const more = median(runs.map((run) => run.againSeconds - run.rsyncAgainSeconds));
+  const ours = median(rates.map((rate) => rate.ours));
+  const theirs = median(rates.map((rate) => rate.sha256sum));
+  const peaks = runs.map((run) => Math.max(run.clientPeakMb, run.serverPeakMb));
+  console.log(
+    `| rsync -a of 1,000 small files and one of ${quick ? 256 : 1024} MiB | ${seconds((run) => run.rsyncSeconds)} | | |`,
+  );
+  console.log(`| until these are on disk too (sync) | ${seconds((run) => run.syncSeconds)} more | | |`);
+  console.log(`| the same again, nothing changed | ${seconds((run) => run.rsyncAgainSeconds)} | | |`);
+  figure(
+    'the same by submit, verified and on disk',
+    seconds((run) => run.seconds),
+    `1.3 of rsync (${ratio.toFixed(2)})`,
+    ratio <= 1.3,
+  );
+  figure(
+    'the same by submit again, nothing changed',
+    seconds((run) => run.againSeconds),
+    `0.5 s more than rsync (${more.toFixed(2)})`,
+    more <= 0.5,
+  );
+  figure(
+    'hashing one file, MiB a second',
+    ours.toFixed(0),
+    `0.9 of sha256sum (${(ours / theirs).toFixed(2)})`,
+    ours >= 0.9 * theirs,
+  );
+  figure(
+    'peak memory while staging: client, server',
+    `${median(runs.map((run) => run.clientPeakMb)).toFixed(0)} MB, ${median(runs.map((run) => run.serverPeakMb)).toFixed(0)} MB`,
+    'under 200 MB each',
+    Math.max(...peaks) < 200,
   );
 }

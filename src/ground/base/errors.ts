@@ -13,6 +13,7 @@ export const ERROR_CODES = {
   'not-found': 404,
   'already-exists': 409,
   'wrong-state': 409,
+  'over-quota': 409,
   'stale-exchange': 409,
   'session-ended': 410,
   'body-too-large': 413,

@@ -44,7 +44,7 @@ export interface ClaimantOptions {
   /** The session of the worker that had this work directory before. */
   readonly replaces?: OldSession;
   /** Told of each new session, before anything is claimed with it. */
-  readonly onSession?: (session: OldSession) => void | Promise<void>;
+  readonly onSession?: (session: Session) => void | Promise<void>;
   /** How long a poll stays open; never longer than most of the server's heartbeat interval. 25 s. */
   readonly pollSeconds?: number;
   /** When it ends and the server does not answer: how long to go on trying; what is not delivered stays spooled. 10 s. */
@@ -138,7 +138,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     number = 0;
     specs.clear();
     log.info({ worker: session.worker }, 'registered');
-    await options.onSession?.({ session: session.session, secret: session.secret });
+    await options.onSession?.(session);
     registering = false;
     backoff.reset();
     pausedUntil = 0;

@@ -2,14 +2,16 @@ import type { Readable } from 'node:stream';
 import { isErrorCode, messageOf, PilotageError } from '../base/errors.ts';
 import type { Problem } from '../protocol/problem.ts';
 import { API, type BodyOf, type ParamsOf, type QueryOf, type ReplyOf, type Route } from '../protocol/route.ts';
-import { ServerUnreachable, type Transport, type WireResponse } from './transport.ts';
+import { ServerUnreachable, type Transport, type WireRequest, type WireResponse } from './transport.ts';
 
-/** What a call carries. `raw` streams bytes up in place of a JSON body. */
+/** What a call carries. `raw` sends bytes in place of a JSON body. */
 export interface CallInput<R> {
   readonly params?: ParamsOf<R>;
   readonly query?: QueryOf<R>;
   readonly body?: BodyOf<R>;
-  readonly raw?: Readable;
+  readonly raw?: Readable | Buffer;
+  /** The pieces of `raw` belong to nobody else: their memory may be given back once they are sent. */
+  readonly rawIsGivenAway?: boolean;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
   /** 60 s unless said otherwise. */
@@ -51,8 +53,8 @@ export function createClient(transport: Transport, token: () => string | undefin
   };
 }
 
-function bodyOf(input: CallInput<unknown>): { body?: string | Readable } {
-  if (input.raw) return { body: input.raw };
+function bodyOf(input: CallInput<unknown>): Pick<WireRequest, 'body' | 'bodyIsGivenAway'> {
+  if (input.raw) return { body: input.raw, bodyIsGivenAway: input.rawIsGivenAway === true };
   return input.body === undefined ? {} : { body: JSON.stringify(input.body) };
 }
 

@@ -1,7 +1,8 @@
 import http from 'node:http';
 import https from 'node:https';
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
+import { giveBackWhenSent } from '../content/give-back.ts';
 import { ServerUnreachable, type Transport, type WireRequest, type WireResponse } from './transport.ts';
 
 /** `fingerprint`: SHA-256 of a self-made certificate (hex, with or without colons); it takes the place of a known authority. */
@@ -74,19 +75,20 @@ function sendOver(base: URL, agent: http.Agent, request: WireRequest): Promise<W
     clearTimeout(timer);
     reject(request.signal?.aborted ? error : new ServerUnreachable(base.origin, error));
   });
-  sendBody(outgoing, request.body);
+  sendBody(outgoing, request);
   return promise;
 }
 
-function lengthOf(body: string | Readable | undefined): Record<string, string> {
-  return typeof body === 'string' ? { 'content-length': String(Buffer.byteLength(body)) } : {};
+function lengthOf(body: WireRequest['body']): Record<string, string> {
+  return typeof body === 'string' || Buffer.isBuffer(body) ? { 'content-length': String(Buffer.byteLength(body)) } : {};
 }
 
-function sendBody(outgoing: http.ClientRequest, body: string | Readable | undefined): void {
-  if (body === undefined || typeof body === 'string') {
+function sendBody(outgoing: http.ClientRequest, { body, bodyIsGivenAway }: WireRequest): void {
+  if (body === undefined || typeof body === 'string' || Buffer.isBuffer(body)) {
     outgoing.end(body);
     return;
   }
   body.on('error', (error) => outgoing.destroy(error));
+  if (bodyIsGivenAway) giveBackWhenSent(body, outgoing);
   body.pipe(outgoing);
 }

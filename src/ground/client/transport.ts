@@ -5,7 +5,9 @@ export interface WireRequest {
   /** Path with query, from the root of the server. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Readable;
+  readonly body?: string | Buffer | Readable;
+  /** The pieces of a streamed body belong to nobody else: their memory may be given back once they are sent. */
+  readonly bodyIsGivenAway?: boolean;
   readonly signal?: AbortSignal;
   /** Without an answer for so long the request fails. */
   readonly timeoutSeconds: number;

@@ -2,51 +2,86 @@ import type { Dirent, Stats } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import path from 'node:path';
 import { PilotageError } from '../base/errors.ts';
-import { hashFile } from './hash-file.ts';
+import { type Hashed, hashFile } from './hash-file.ts';
+import { inLanes } from './in-lanes.ts';
+import { textOfName } from './readable-name.ts';
 import { checkLinkTarget } from './safe-path.ts';
 import type { TreeEntry } from './tree.ts';
 
+/** Files that are read side by side. */
+export const HASH_LANES = 4;
+
+/** What a directory holds, before its files were read. */
+export type Listed =
+  | { readonly path: string; readonly mode: 'file' | 'executable' }
+  | Extract<TreeEntry, { mode: 'symlink' | 'directory' }>;
+
+/** Reads a file, or knows its digest from before. */
+export type HashOf = (file: string) => Promise<Hashed>;
+
+/** A directory as the entries of a tree. Rejects as `listDirectory` and `hashFile` do. */
+export async function scanDirectory(root: string, hash: HashOf = hashFile): Promise<TreeEntry[]> {
+  const entries: TreeEntry[] = [];
+  await inLanes(await listDirectory(root), HASH_LANES, async (listed) => {
+    entries.push(await toEntry(root, listed, hash));
+  });
+  return entries;
+}
+
+export async function toEntry(root: string, listed: Listed, hash: HashOf): Promise<TreeEntry> {
+  if (listed.mode === 'symlink' || listed.mode === 'directory') return listed;
+  const { digest, size } = await hash(path.join(root, listed.path));
+  return { ...listed, digest, size };
+}
+
 /**
- * Lists a directory as the entries of a tree, links as links. Rejects when a link leads outside, and for what is
+ * Lists a directory, links as links. Rejects when a link leads outside, for a name that is not UTF-8, and for what is
  * neither file, directory nor link (a socket, a pipe, a device): such things cannot be kept.
  */
-export async function scanDirectory(root: string): Promise<TreeEntry[]> {
-  const entries: TreeEntry[] = [];
+export async function listDirectory(root: string): Promise<Listed[]> {
+  const listed: Listed[] = [];
   const open: string[] = [''];
   for (let below = open.pop(); below !== undefined; below = open.pop()) {
-    const names = await readdir(path.join(root, below), { withFileTypes: true });
-    if (names.length === 0 && below !== '') entries.push({ path: below, mode: 'directory' });
-    for (const name of names) {
-      const at = below === '' ? name.name : `${below}/${name.name}`;
-      if (name.isDirectory()) open.push(at);
-      else entries.push(await toEntry(root, at, name));
+    const directory = path.join(root, below);
+    const found = await readdir(directory, { withFileTypes: true, encoding: 'buffer' });
+    if (found.length === 0 && below !== '') listed.push({ path: below, mode: 'directory' });
+    const known = await Promise.all(
+      found.map((entry) => {
+        const name = textOfName(entry.name, directory);
+        return toListed(root, below === '' ? name : `${below}/${name}`, entry);
+      }),
+    );
+    for (const one of known) {
+      if (typeof one === 'string') open.push(one);
+      else listed.push(one);
     }
   }
-  return entries;
+  return listed;
 }
 
 export function isExecutable(stats: Stats): boolean {
   return (stats.mode & 0o111) !== 0;
 }
 
-async function toEntry(root: string, at: string, found: Dirent): Promise<TreeEntry> {
+/** A directory comes back as its path. */
+async function toListed(root: string, at: string, found: Dirent<Buffer>): Promise<Listed | string> {
+  if (found.isDirectory()) return at;
   const file = path.join(root, at);
   if (found.isSymbolicLink()) {
-    const target = await readlink(file);
+    const target = textOfName(await readlink(file, { encoding: 'buffer' }), `${file} ->`);
     checkLinkTarget(at, target);
     return { path: at, mode: 'symlink', target };
   }
-  if (!found.isFile()) {
-    throw new PilotageError(
-      'bad-request',
-      `'${file}' is a ${kindOf(found)}, which cannot be kept: remove it, or name the files around it`,
-    );
-  }
-  const stats = await lstat(file);
-  return { path: at, mode: isExecutable(stats) ? 'executable' : 'file', ...(await hashFile(file)) };
+  checkKeepable(file, found);
+  return { path: at, mode: isExecutable(await lstat(file)) ? 'executable' : 'file' };
 }
 
-function kindOf(found: Dirent): string {
-  if (found.isSocket()) return 'socket';
-  return found.isFIFO() ? 'pipe' : 'device';
+/** What is no file cannot be kept. */
+export function checkKeepable(file: string, found: Pick<Stats, 'isFile' | 'isSocket' | 'isFIFO'>): void {
+  if (found.isFile()) return;
+  const kind = found.isSocket() ? 'socket' : found.isFIFO() ? 'pipe' : 'device';
+  throw new PilotageError(
+    'bad-request',
+    `'${file}' is a ${kind}, which cannot be kept: remove it, or name the files around it`,
+  );
 }

@@ -1,5 +1,7 @@
 import Type from 'typebox';
+import { Checkpoint, CheckpointId } from './checkpoint.ts';
 import { MAX_BATCH } from './limits.ts';
+import { ShareAddresses } from './peer.ts';
 import { Bytes, Count, closed, DigestText, Name, nullable, Seconds, TaskIdText, Time } from './schema.ts';
 import { InputFile, TaskSpec } from './spec.ts';
 import { OutputFile, Progress } from './task.ts';
@@ -29,6 +31,8 @@ export const RegisterRequest = closed({
   kinds: Type.Array(Type.Union([Type.Literal('command'), Type.Literal('payload')]), { minItems: 1 }),
   projects: Type.Optional(Type.Array(Name)),
   remainingSeconds: nullable(Seconds),
+  /** Where it serves its cache to workers of the same zone; not given when it does not. */
+  share: Type.Optional(ShareAddresses),
   /** The session that this worker (the same work directory) had before it was killed: what it held is lost, unless spooled. */
   replaces: Type.Optional(
     closed({
@@ -49,6 +53,8 @@ export const RegisterReply = closed({
   secret: Type.String(),
   heartbeatSeconds: Type.Number(),
   leaseSeconds: Type.Number(),
+  /** The server's clock, in milliseconds since 1970: tickets expire by it. */
+  now: Type.Number(),
 });
 export type RegisterReply = Type.Static<typeof RegisterReply>;
 
@@ -87,6 +93,8 @@ export const Report = closed({
   stdout: Type.Optional(LogEnd),
   stderr: Type.Optional(LogEnd),
   result: Type.Optional(Type.Unknown()),
+  /** The checkpoint that it began from. */
+  checkpoint: Type.Optional(CheckpointId),
 });
 export type Report = Type.Static<typeof Report>;
 
@@ -141,6 +149,12 @@ export const Claim = closed({
   project: Type.String(),
   payload: Type.Optional(Type.Unknown()),
   inputs: Type.Optional(Type.Array(InputFile)),
+  /** Outputs of other tasks, named as they are to be called here. */
+  from: Type.Optional(Type.Array(InputFile)),
+  /** What earlier attempts left of it, newest first. */
+  checkpoints: Type.Optional(Type.Array(Checkpoint)),
+  /** It cannot be begun, because of this: to be reported as `input-failed`. */
+  fault: Type.Optional(Type.String()),
 });
 export type Claim = Type.Static<typeof Claim>;
 

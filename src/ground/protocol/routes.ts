@@ -1,8 +1,10 @@
 import Type from 'typebox';
-import { MissingReply, MissingRequest } from './blob.ts';
+import { MissingReply, MissingRequest, ProjectUsage, QuotaRequest, UploadId, UploadState } from './blob.ts';
+import { CheckpointReply, CheckpointRequest } from './checkpoint.ts';
 import { ExchangeReply, ExchangeRequest, RegisterReply, RegisterRequest } from './exchange.ts';
+import { HoldsRequest, SourceReply, SourceRequest, TicketKeys } from './peer.ts';
 import { ProjectRequest, ProjectView, StatusView } from './project.ts';
-import { Count, closed, DigestText, Name } from './schema.ts';
+import { Bytes, Count, closed, DigestText, Name } from './schema.ts';
 import { ItemsRequest, SubmissionView, SubmitReply, SubmitRequest } from './submission.ts';
 import { ChangedReply, ResultsPage, Selection, TaskDetail, TaskPage, WhyReply } from './task.ts';
 import { TaskStatus } from './task-state.ts';
@@ -123,6 +125,13 @@ export const routes = {
     body: Selection,
     reply: ChangedReply,
   },
+  forget: {
+    method: 'POST',
+    path: '/submissions/forget',
+    summary: 'Remove finished submissions with their results, logs and checkpoints, for good',
+    body: Selection,
+    reply: ChangedReply,
+  },
   acceptLate: {
     method: 'POST',
     path: '/tasks/:id/accept',
@@ -162,6 +171,35 @@ export const routes = {
     params: closed({ session: Type.String({ maxLength: 64 }) }),
     reply: ChangedReply,
   },
+  checkpoint: {
+    method: 'POST',
+    path: '/tasks/checkpoint',
+    summary: 'Keep a checkpoint of a running attempt, whose files are uploaded already',
+    body: CheckpointRequest,
+    reply: CheckpointReply,
+  },
+  source: {
+    method: 'POST',
+    path: '/workers/:session/source',
+    summary: 'Whom to fetch a blob from: a worker of the same zone, or the server',
+    params: closed({ session: Type.String({ maxLength: 64 }) }),
+    body: SourceRequest,
+    reply: SourceReply,
+  },
+  holds: {
+    method: 'POST',
+    path: '/workers/:session/holds',
+    summary: 'What a worker has in its cache, and what no longer',
+    params: closed({ session: Type.String({ maxLength: 64 }) }),
+    body: HoldsRequest,
+    status: 204,
+  },
+  ticketKeys: {
+    method: 'GET',
+    path: '/ticket-keys',
+    summary: 'Keys that sign tickets',
+    reply: TicketKeys,
+  },
   drainWorkers: {
     method: 'POST',
     path: '/workers/drain',
@@ -187,6 +225,22 @@ export const routes = {
     status: 201,
   },
 
+  projectUsage: {
+    method: 'GET',
+    path: '/projects/:project/usage',
+    summary: 'What a project keeps',
+    params: closed({ project: Name }),
+    reply: ProjectUsage,
+  },
+  setQuota: {
+    method: 'PUT',
+    path: '/projects/:project/quota',
+    summary: 'How much a project may keep',
+    params: closed({ project: Name }),
+    body: QuotaRequest,
+    reply: ProjectUsage,
+  },
+
   missingBlobs: {
     method: 'POST',
     path: '/projects/:project/blobs/missing',
@@ -198,10 +252,18 @@ export const routes = {
   putBlob: {
     method: 'PUT',
     path: '/projects/:project/blobs/:digest',
-    summary: 'Upload bytes; they are verified against their digest',
+    summary: 'Upload bytes, or the rest of an upload that broke off; they are verified against their digest',
     params: BlobParams,
+    query: closed({ upload: Type.Optional(UploadId), offset: Type.Optional(Bytes) }),
     raw: 'in',
     status: 204,
+  },
+  uploadState: {
+    method: 'GET',
+    path: '/projects/:project/blobs/:digest/uploads/:upload',
+    summary: 'How far an upload got',
+    params: closed({ project: Name, digest: DigestText, upload: UploadId }),
+    reply: UploadState,
   },
   getBlob: {
     method: 'GET',

@@ -21,12 +21,39 @@ export const InputFile = closed({
   digest: DigestText,
   kind: Type.Union([Type.Literal('file'), Type.Literal('tree')]),
   executable: Type.Optional(Type.Boolean()),
+  size: Type.Optional(Bytes),
+  writable: Type.Optional(
+    Type.Boolean({ description: 'a copy of its own, however large: the program writes into it' }),
+  ),
 });
 export type InputFile = Type.Static<typeof InputFile>;
 
 /** A pattern of files that the program leaves in its sandbox. `results` fetches what matched. */
 export const OutputPattern = closed({ pattern: RelativePath, optional: Type.Optional(Type.Boolean()) });
 export type OutputPattern = Type.Static<typeof OutputPattern>;
+
+/**
+ * Outputs of another task as inputs, without a detour: `output` is a name or pattern (all outputs unless said
+ * otherwise). Those of a submission of many tasks come into a directory for each index, those of one task (`index`,
+ * which may hold placeholders) as they are. `name` is the directory they are put into, or, of a single file, its name.
+ */
+export const OutputInput = closed({
+  submission: Type.Optional(Type.Integer({ minimum: 1 })),
+  step: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
+  index: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 })),
+  output: Type.Optional(RelativePath),
+  name: Type.Optional(RelativePath),
+});
+export type OutputInput = Type.Static<typeof OutputInput>;
+
+/** Files that are uploaded while the program runs and put back before its next attempt. */
+export const CheckpointPolicy = closed({
+  patterns: Type.Array(RelativePath, { minItems: 1, maxItems: 1000 }),
+  intervalSeconds: Type.Optional(
+    Type.Number({ minimum: 1, maximum: 2_592_000, description: '600 s unless said otherwise' }),
+  ),
+});
+export type CheckpointPolicy = Type.Static<typeof CheckpointPolicy>;
 
 export const RetryPolicy = closed({
   limit: Type.Optional(
@@ -69,6 +96,8 @@ export const TaskSpec = closed({
     ),
   ),
   inputs: Type.Optional(Type.Array(InputFile, { maxItems: 100_000 })),
+  from: Type.Optional(Type.Array(OutputInput, { maxItems: 1000 })),
+  checkpoint: Type.Optional(CheckpointPolicy),
   outputs: Type.Optional(Type.Array(OutputPattern, { maxItems: 10_000 })),
   resources: Type.Optional(Resources),
   timeLimitSeconds: Type.Optional(Seconds),

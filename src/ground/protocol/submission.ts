@@ -36,6 +36,8 @@ export const Step = closed({
   priority: Type.Optional(Type.Integer({ minimum: -1_000_000, maximum: 1_000_000 })),
   notBefore: Type.Optional(Time),
   after: Type.Optional(Type.Array(Dependency, { maxItems: 10_000 })),
+  /** Tasks that ask the same as one that succeeded get its answer and are not run. */
+  reuse: Type.Optional(Type.Boolean()),
 });
 export type Step = Type.Static<typeof Step>;
 
@@ -66,6 +68,8 @@ export const SubmissionView = closed({
   name: nullable(Type.String()),
   owner: Type.String(),
   tasks: Count,
+  /** So many of them were answered from earlier tasks that asked the same. */
+  reused: Count,
   counts: StateCounts,
   finished: Type.Boolean(),
   priority: Type.Integer(),

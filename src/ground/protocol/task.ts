@@ -1,17 +1,11 @@
 import Type from 'typebox';
-import { Bytes, Count, closed, DigestText, nullable, Time } from './schema.ts';
+import { CheckpointView } from './checkpoint.ts';
+import { OutputFile } from './output-file.ts';
+import { Bytes, Count, closed, nullable, Time } from './schema.ts';
 import { TaskSpec } from './spec.ts';
 import { TaskStatus } from './task-state.ts';
 
-/** A file or directory that an attempt left behind. */
-export const OutputFile = closed({
-  name: Type.String({ minLength: 1, maxLength: 4096 }),
-  digest: DigestText,
-  kind: Type.Union([Type.Literal('file'), Type.Literal('tree')]),
-  size: Bytes,
-  executable: Type.Optional(Type.Boolean()),
-});
-export type OutputFile = Type.Static<typeof OutputFile>;
+export { OutputFile } from './output-file.ts';
 
 export const Progress = closed({
   fraction: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
@@ -80,6 +74,9 @@ export const TaskDetail = closed({
   plannedEnds: Count,
   notBefore: nullable(Time),
   outputs: Type.Array(OutputFile),
+  /** The task with the same question whose answer this one got (`--reuse`). */
+  reusedFrom: nullable(Type.String()),
+  checkpoints: Type.Array(CheckpointView),
   attempts: Type.Array(AttemptView),
   late: Type.Array(LateReportView),
 });

@@ -8,8 +8,13 @@ export const workerCalls = {
   register: bare<'register'>('POST', '/workers'),
   exchange: bare<'exchange'>('POST', '/workers/:session/exchange'),
   leave: bare<'leave'>('POST', '/workers/:session/leave'),
+  checkpoint: bare<'checkpoint'>('POST', '/tasks/checkpoint'),
+  source: bare<'source'>('POST', '/workers/:session/source'),
+  holds: bare<'holds'>('POST', '/workers/:session/holds'),
+  ticketKeys: bare<'ticketKeys'>('GET', '/ticket-keys'),
   missingBlobs: bare<'missingBlobs'>('POST', '/projects/:project/blobs/missing'),
   putBlob: bare<'putBlob'>('PUT', '/projects/:project/blobs/:digest'),
+  uploadState: bare<'uploadState'>('GET', '/projects/:project/blobs/:digest/uploads/:upload'),
   getBlob: bare<'getBlob'>('GET', '/projects/:project/blobs/:digest'),
 };
 

@@ -12,15 +12,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createClient } from '../../../src/ground/client/client.ts';
-import {
-  downloadFile,
-  downloadTree,
-  type FileStore,
-  uploadFile,
-  uploadPath,
-  uploadTree,
-} from '../../../src/ground/client/files.ts';
+import { downloadFile, downloadTree } from '../../../src/ground/client/download.ts';
+import type { FileStore } from '../../../src/ground/client/file-store.ts';
 import { httpTransport } from '../../../src/ground/client/http-transport.ts';
+import { uploadFile, uploadPath, uploadTree } from '../../../src/ground/client/upload.ts';
 import { routes } from '../../../src/ground/protocol/routes.ts';
 import { workerCalls } from '../../../src/ground/protocol/worker-calls.ts';
 import { startTinyPool, type TinyPool } from '../../support/tiny-pool.ts';

@@ -2,6 +2,7 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { formatSize } from '../../../ground/base/size.ts';
 import { parseTarget } from '../../../ground/base/task-id.ts';
+import type { TaskOutputs } from '../../../ground/protocol/task.ts';
 import type { TaskStatus } from '../../../ground/protocol/task-state.ts';
 import { calls } from '../calls.ts';
 import type { Define } from '../define.ts';
@@ -9,6 +10,8 @@ import { defined } from '../defined.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
 import { wholeNumber } from '../option-values.ts';
+import type { Fetched, FetchProgress } from '../submission/fetch-results.ts';
+import { byteProgress } from '../submission/progress.ts';
 import { plural } from '../table.ts';
 import { describeCounts } from './status.ts';
 
@@ -56,9 +59,10 @@ async function results(invocation: Invocation, options: Options, id: string): Pr
     isTask: index !== undefined,
     ...defined({ attempt: options.attempt, name: options.name }),
   };
-  const fetched = await fetchResults(fetching, ({ state }) => {
+  const count = ({ state }: TaskOutputs): void => {
     counts[state] += 1;
-  });
+  };
+  const fetched = await withProgress(invocation, (onProgress) => fetchResults({ ...fetching, onProgress }, count));
   await invocation.printList(fetched, () => {
     const bytes = fetched.reduce((sum, { size, skipped }) => sum + (skipped ? 0 : size), 0);
     const skipped = fetched.filter((file) => file.skipped).length;
@@ -70,6 +74,20 @@ async function results(invocation: Invocation, options: Options, id: string): Pr
     );
   }
   return judge(invocation, counts, options.attempt !== undefined);
+}
+
+async function withProgress(
+  invocation: Invocation,
+  fetch: (onProgress: (sofar: FetchProgress) => void) => Promise<Fetched[]>,
+): Promise<Fetched[]> {
+  const bar = byteProgress(invocation, 'fetching');
+  try {
+    return await fetch(({ bytes, totalBytes, files, totalFiles }) =>
+      bar.update(bytes, totalBytes, `${files} of ${plural(totalFiles, 'file')}`),
+    );
+  } finally {
+    bar.stop();
+  }
 }
 
 /** Results that are not all there are not done. */

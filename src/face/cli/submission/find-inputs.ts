@@ -2,6 +2,7 @@ import { glob, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf, PilotageError } from '../../../ground/base/errors.ts';
 import { fillPlaceholders, type Values } from '../../../ground/base/placeholders.ts';
+import { notUtf8 } from '../../../ground/content/readable-name.ts';
 import { parseSafePath } from '../../../ground/content/safe-path.ts';
 import type { InputSource } from './job-step.ts';
 
@@ -9,6 +10,7 @@ import type { InputSource } from './job-step.ts';
 export interface FoundInput {
   readonly file: string;
   readonly name: string;
+  readonly writable?: boolean;
 }
 
 export type FindResult = { readonly found: readonly FoundInput[]; readonly missing: readonly string[] };
@@ -20,9 +22,14 @@ export async function findInputs(inputs: readonly InputSource[], values: Values)
   for (const input of inputs) {
     const source = filled(input.source.text, values);
     const files = await filesOf(source, input.base);
+    for (const name of files.length === 0 ? [source] : files) await checkName(name, input);
     if (files.length === 0) missing.push(source);
     for (const file of files)
-      found.push({ file: path.resolve(input.base, file), name: nameOf(file, input, values, files.length > 1) });
+      found.push({
+        file: path.resolve(input.base, file),
+        name: nameOf(file, input, values, files.length > 1),
+        ...(input.writable ? { writable: true } : {}),
+      });
   }
   checkDistinct(found);
   return { found, missing };
@@ -39,6 +46,12 @@ async function filesOf(source: string, base: string): Promise<string[]> {
   const files: string[] = [];
   for await (const file of glob(source, { cwd: base })) files.push(file);
   return files.sort();
+}
+
+/** A name that was no UTF-8 has lost bytes on its way here. */
+async function checkName(name: string, { base, source }: InputSource): Promise<void> {
+  if (!name.includes('\uFFFD') || (await exists(path.resolve(base, name)))) return;
+  throw new PilotageError('bad-spec', `${source.at}${messageOf(notUtf8(name))}`);
 }
 
 async function exists(file: string): Promise<boolean> {

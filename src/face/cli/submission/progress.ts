@@ -1,4 +1,5 @@
 import { formatDuration } from '../../../ground/base/duration.ts';
+import { formatSize } from '../../../ground/base/size.ts';
 import type { Invocation } from '../invocation.ts';
 
 export interface Progress {
@@ -7,20 +8,69 @@ export interface Progress {
   stop(): void;
 }
 
+export interface ByteProgress {
+  /** The total may grow. */
+  update(done: number, total: number, note?: string): void;
+  stop(): void;
+}
+
 /** Between two lines where no person watches a bar. */
 const LINE_SECONDS = 10;
 /** What the rate is taken over. */
 const WINDOW_SECONDS = 60;
+/** A transfer that takes less shows nothing. */
+const QUICK_SECONDS = 1;
 
 /** A bar with rate and time left on a terminal; a line every ten seconds elsewhere; nothing for `--json` without a terminal. */
 export async function startProgress(invocation: Invocation, verb: string, total: number): Promise<Progress> {
+  const bar = await start(invocation, { verb, format: String, formatRate });
+  return { update: (done, note) => bar.update(done, total, note), stop: bar.stop };
+}
+
+/** The same for bytes, from the moment when a transfer turns out to take a while. */
+export function byteProgress(invocation: Invocation, verb: string): ByteProgress {
+  const since = performance.now();
+  let hasBegun = false;
+  let bar: ByteProgress | undefined;
+  let isOver = false;
+  const begin = async (): Promise<void> => {
+    hasBegun = true;
+    bar = await start(invocation, {
+      verb,
+      format: formatSize,
+      formatRate: (rate) => `${formatSize(Math.round(rate))}/s`,
+    });
+    if (isOver) bar.stop();
+  };
+  return {
+    update(done, total, note) {
+      if (performance.now() - since < QUICK_SECONDS * 1000) return;
+      if (!hasBegun) void begin();
+      bar?.update(done, total, note);
+    },
+    stop() {
+      isOver = true;
+      bar?.stop();
+    },
+  };
+}
+
+interface Style {
+  readonly verb: string;
+  readonly format: (amount: number) => string;
+  readonly formatRate: (perSecond: number) => string;
+}
+
+async function start(invocation: Invocation, style: Style): Promise<ByteProgress> {
   const { stderr } = invocation.context;
+  if (stderr.isTTY !== true) return lines(invocation, style);
+  const { verb, format } = style;
   const rateOf = createMeter();
-  if (stderr.isTTY !== true) return lines(invocation, { verb, total, rateOf });
   const { default: cliProgress } = await import('cli-progress');
   const bar = new cliProgress.SingleBar(
     {
       format: `${verb} {bar} {percentage}% | {value}/{total} | {speed}{note}`,
+      formatValue: (value, _options, kind) => (kind === 'value' || kind === 'total' ? format(value) : String(value)),
       stream: stderr,
       barsize: 28,
       hideCursor: null,
@@ -30,48 +80,51 @@ export async function startProgress(invocation: Invocation, verb: string, total:
     },
     cliProgress.Presets.shades_classic,
   );
-  bar.start(total, 0, { speed: '', note: '' });
+  bar.start(0, 0, { speed: '', note: '' });
   return {
-    update: (done, note = '') =>
-      bar.update(done, { speed: speedOf(rateOf(done), total - done), note: note && ` | ${note}` }),
+    update: (done, total, note = '') => {
+      if (bar.getTotal() !== total) bar.setTotal(total);
+      bar.update(done, { speed: speedOf(rateOf(done), total - done, style), note: note && ` | ${note}` });
+    },
     stop: () => bar.stop(),
   };
 }
 
-interface Plan {
-  readonly verb: string;
-  readonly total: number;
-  readonly rateOf: (done: number) => number;
-}
-
-function lines(invocation: Invocation, { verb, total, rateOf }: Plan): Progress {
+function lines(invocation: Invocation, style: Style): ByteProgress {
+  const rateOf = createMeter();
   let next = performance.now() + LINE_SECONDS * 1000;
   return {
-    update: (done, note = '') => {
+    update: (done, total, note = '') => {
       const rate = rateOf(done);
       if (performance.now() < next) return;
       next = performance.now() + LINE_SECONDS * 1000;
-      void invocation.say(`${verb} ${done} of ${total} | ${speedOf(rate, total - done)}${note && ` | ${note}`}`);
+      const speed = speedOf(rate, total - done, style);
+      const { verb, format } = style;
+      void invocation.say(`${verb} ${format(done)} of ${format(total)} | ${speed}${note && ` | ${note}`}`);
     },
     stop: () => {},
   };
 }
 
-/** Things a second over the last minute. */
+/** How much a second over the last minute. */
 function createMeter(now: () => number = () => performance.now() / 1000): (done: number) => number {
   let seen: { at: number; done: number }[] = [];
   return (done) => {
-    seen = [...seen.filter(({ at }) => now() - at < WINDOW_SECONDS), { at: now(), done }];
+    // What comes often is looked at five times a second.
+    const last = seen.at(-1);
+    if (!last || now() - last.at > 0.2) {
+      seen = [...seen.filter(({ at }) => now() - at < WINDOW_SECONDS), { at: now(), done }];
+    }
     const [first] = seen;
     const seconds = first ? now() - first.at : 0;
     return first && seconds > 0 ? (done - first.done) / seconds : 0;
   };
 }
 
-function speedOf(rate: number, left: number): string {
+function speedOf(rate: number, left: number, style: Style): string {
   if (left <= 0) return 'done';
   if (rate <= 0) return 'no rate yet';
-  return `${formatRate(rate)} | ${formatDuration(left / rate)} left`;
+  return `${style.formatRate(rate)} | ${formatDuration(left / rate)} left`;
 }
 
 function formatRate(rate: number): string {

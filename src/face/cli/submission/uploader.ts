@@ -1,21 +1,55 @@
 import { realpath } from 'node:fs/promises';
-import { type FileStore, uploadPath } from '../../../ground/client/files.ts';
-import { type Patience, repeat } from '../repeat.ts';
+import type { FileStore } from '../../../ground/client/file-store.ts';
+import { type UploadedFile, uploadPaths } from '../../../ground/client/upload.ts';
+import { openHashCache } from '../../../ground/content/hash-cache.ts';
 import type { Upload } from './to-items.ts';
 
-/** Uploads each file once, however many tasks share it. */
-export function createUploader(store: FileStore, patience: Patience): Upload {
-  const uploads = new Map<string, ReturnType<Upload>>();
-  return (file) => {
-    const known = uploads.get(file);
-    if (known) return known;
-    const upload = uploadOne(store, file, patience);
-    uploads.set(file, upload);
-    return upload;
+export interface UploaderOptions {
+  /** Where digests of files are kept from one command to the next. */
+  readonly hashCache?: string;
+  /** Told how many of the bytes that have to travel, as far as it is known by now, have been sent. */
+  readonly onProgress?: (sent: number, total: number) => void;
+}
+
+/** Uploads each file once, however many tasks share it; many files with one question to the server. */
+export function createUploader(store: FileStore, { hashCache, onProgress }: UploaderOptions = {}): Upload {
+  const uploads = new Map<string, Promise<UploadedFile>>();
+  const cache = hashCache === undefined ? undefined : openHashCache(hashCache);
+  const addUp = adder(onProgress);
+  const uploadAll = async (files: readonly string[]): Promise<UploadedFile[]> => {
+    const hashes = await cache;
+    const real = await Promise.all(files.map((file) => realpath(file)));
+    const uploaded = await uploadPaths(store, real, { ...(hashes ? { hash: hashes.hash } : {}), onProgress: addUp() });
+    await hashes?.save();
+    return uploaded;
+  };
+  return async (files) => {
+    const fresh = [...new Set(files)].filter((file) => !uploads.has(file));
+    if (fresh.length > 0) {
+      const all = uploadAll(fresh);
+      for (const [at, file] of fresh.entries())
+        uploads.set(
+          file,
+          all.then((uploaded) => uploaded[at] as UploadedFile),
+        );
+    }
+    const done = await Promise.all(files.map((file) => uploads.get(file) as Promise<UploadedFile>));
+    return done.map(({ digest, kind, executable }) => ({ digest, kind, ...(executable ? { executable } : {}) }));
   };
 }
 
-async function uploadOne(store: FileStore, file: string, patience: Patience): ReturnType<Upload> {
-  const { digest, kind, executable } = await repeat(async () => uploadPath(store, await realpath(file)), patience);
-  return { digest, kind, ...(executable ? { executable } : {}) };
+/** Brings the progress of several groups of files together. */
+function adder(onProgress: UploaderOptions['onProgress']): () => (sent: number, total: number) => void {
+  const groups: { sent: number; total: number }[] = [];
+  return () => {
+    const group = { sent: 0, total: 0 };
+    groups.push(group);
+    return (sent, total) => {
+      Object.assign(group, { sent, total });
+      onProgress?.(
+        groups.reduce((sum, one) => sum + one.sent, 0),
+        groups.reduce((sum, one) => sum + one.total, 0),
+      );
+    };
+  };
 }
