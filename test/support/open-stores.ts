@@ -62,7 +62,12 @@ export function step({ cpus = 1, ...over }: Partial<NewSubmission> & { cpus?: nu
     notBefore: null,
     after: [],
     array: null,
-    items: { first: 1, payloads: [null], inputs: [null] },
+    items: { first: 1, payloads: [null], inputs: [null], digests: [] },
+    digests: [],
+    question: null,
+    hasCheckpoint: false,
+    reuse: false,
+    from: [],
     ...over,
   };
 }
@@ -102,6 +107,8 @@ export function reportOf(claim: ClaimRow, outcome: StoredReport['outcome'] = 'su
     outputs: null,
     result: null,
     logs: [],
+    digests: [],
+    checkpoint: null,
   };
 }
 
@@ -120,7 +127,7 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
     if (!result.ok) throw new Error('refused');
     return [...result.ids];
   };
-  const newWorker = async (cpus: number, lease = LEASE) => {
+  const newWorker = async (cpus: number, lease = LEASE, zone: { name: string; share: string | null } | null = null) => {
     const session = `${name}-${++sessions}`;
     const total = { cpus, memory: 0, gpus: 0, named: {} };
     await store.registerWorker({
@@ -130,7 +137,8 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
       name: session,
       host: 'h',
       pid: 1,
-      zone: null,
+      zone: zone?.name ?? null,
+      share: zone?.share ?? null,
       version: '0',
       kinds: ['command'],
       total: JSON.stringify(total),

@@ -15,8 +15,10 @@ import { registerMetrics } from '../../server/http/metrics.ts';
 import { startKeeper } from '../../server/pool/keeper.ts';
 import type { Parts } from '../../server/pool/parts.ts';
 import { createPool } from '../../server/pool/pool.ts';
+import { startBlobRemover } from '../../server/pool/remove-blobs.ts';
 import { DEFAULT_SETTINGS, type PoolSettings } from '../../server/pool/settings.ts';
 import { createSignals } from '../../server/pool/signals.ts';
+import { createTickets } from '../../server/pool/tickets.ts';
 import { takeDataDirectory } from '../../server/store/sqlite/data-directory.ts';
 import { openSqlite } from '../../server/store/sqlite/open-sqlite.ts';
 import type { Store } from '../../server/store/store.ts';
@@ -26,9 +28,6 @@ import { type Certificate, readCertificate } from './certificate.ts';
 import { isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
 import { serverFiles } from './server-files.ts';
-
-/** A server of this database counts as alive for so long after its last sign. */
-const ALIVE_WITHIN_MS = 15_000;
 
 /** Builds a server, runs it until SIGTERM or SIGINT, and takes it apart in order. Resolves with the exit code. */
 export async function runServe(options: ServeOptions): Promise<number> {
@@ -72,12 +71,14 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const files = serverFiles(options.data);
   const settings = settingsOf(options);
   const id = randomUUID();
+  const tickets = createTickets();
   const { extendedMs } = await store.startServer({
     id,
     host: hostname(),
     pid: process.pid,
     lease: settings,
-    aliveWithinMs: ALIVE_WITHIN_MS,
+    aliveWithinMs: settings.serverAliveMs,
+    ticketKey: tickets.publicKey,
   });
   if (extendedMs > 0) log.info({ extendedMs }, 'leases were extended by the time that no server was there');
   await store.createProject({ name: 'default', owner: 'admin' });
@@ -85,17 +86,23 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   await access.adopt(files.adminToken(newSecret), 'admin');
 
   const closing = new AbortController();
-  const blobs = await openBlobs(options.blobs ?? join(options.data, 'blobs'));
+  const blobs = await openBlobs(options.blobs ?? join(options.data, 'blobs'), {
+    ...(process.env.AWS_REGION ? { region: process.env.AWS_REGION } : {}),
+    ...options.s3,
+    spoolDirectory: join(options.data, 'incoming'),
+  });
   const partsButDirty = {
     store,
     blobs,
     signals: createSignals(store),
+    tickets,
     settings,
     version: VERSION,
     closing: closing.signal,
     log,
   };
   const keeper = startKeeper(partsButDirty, id);
+  const remover = startBlobRemover(partsButDirty, id);
   const parts: Parts = { ...partsButDirty, dirty: keeper.dirty };
   const pool = createPool(parts, { protocol: PROTOCOL_VERSION, startedAt });
 
@@ -124,7 +131,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   closing.abort();
   files.withdraw();
   await app.close();
-  await keeper.stop();
+  await Promise.all([keeper.stop(), remover.stop()]);
   return 0;
 }
 
@@ -137,7 +144,9 @@ function settingsOf(options: ServeOptions): PoolSettings {
       'bad-request',
       `a lease of ${leaseMs / 1000} s is shorter than two heartbeats of ${heartbeatMs / 1000} s: one late heartbeat would lose a worker. Make the lease longer or the heartbeats more frequent`,
     );
-  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs };
+  const blobGraceMs =
+    options.blobGraceSeconds === undefined ? DEFAULT_SETTINGS.blobGraceMs : options.blobGraceSeconds * 1000;
+  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs, blobGraceMs };
 }
 
 async function certificateOf(options: ServeOptions): Promise<Certificate | null> {

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PilotageError } from '../../ground/base/errors.ts';
+import { giveBackWhenSent } from '../../ground/content/give-back.ts';
 import {
   API,
   type BodyOf,
@@ -65,7 +66,7 @@ function readId(route: Route) {
 
 /** In an address everything is text: what reads as a number or a truth value is meant as one, where the schema says so. */
 function fromText(query: unknown): Record<string, unknown> {
-  const texts = new Set(['project', 'after', 'state', 'stream']);
+  const texts = new Set(['project', 'after', 'state', 'stream', 'upload']);
   return Object.fromEntries(
     Object.entries(query as Record<string, string>).map(([key, value]) => {
       if (texts.has(key)) return [key, value];
@@ -115,6 +116,7 @@ function createHandlers(pool: Pool, access: Access): Handlers {
     results: ({ who, params, query }) => pool.results(who, params.id, query.attempt, query),
     cancel: async ({ who, body }) => ({ changed: await pool.cancel(who, body) }),
     retry: async ({ who, body }) => ({ changed: await pool.retry(who, body) }),
+    forget: async ({ who, body }) => ({ changed: await pool.forget(who, body) }),
     acceptLate: ({ who, params, body }) => pool.acceptLate(who, params.id, body.attempt),
 
     workers: ({ who, query }) => pool.workers(who, query.all ?? false),
@@ -126,19 +128,37 @@ function createHandlers(pool: Pool, access: Access): Handlers {
     leave: async ({ who, params, request }) => ({
       changed: await pool.leave(who, params.session, sessionSecret(request)),
     }),
+    checkpoint: ({ who, body }) => pool.checkpoint(who, body),
+    source: ({ who, params, body, request }) =>
+      pool.source(who, { session: params.session, secret: sessionSecret(request) }, body),
+    holds: async ({ who, params, body, request, reply }) => {
+      await pool.holds(who, { session: params.session, secret: sessionSecret(request) }, body);
+      return reply.code(204).send();
+    },
+    ticketKeys: ({ who }) => pool.ticketKeys(who),
     drainWorkers: async ({ who, body }) => ({ changed: await pool.instruct(who, namesOf(body), 'drain') }),
     stopWorkers: async ({ who, body }) => ({ changed: await pool.instruct(who, namesOf(body), 'stop') }),
 
     projects: ({ who }) => pool.projects(who),
     createProject: ({ who, body }) => pool.createProject(who, body.name),
 
+    projectUsage: ({ who, params }) => pool.projectUsage(who, params.project),
+    setQuota: ({ who, params, body }) => pool.setQuota(who, params.project, body.bytes),
+
     missingBlobs: async ({ who, params, body }) => ({
-      missing: await pool.missingBlobs(who, params.project, body.digests),
+      missing: await pool.missingBlobs(who, params.project, body),
     }),
-    putBlob: async ({ who, params, request, reply }) => {
-      await pool.putBlob(who, params.project, params.digest, request.body as Readable);
+    putBlob: async ({ who, params, query, request, reply }) => {
+      const length = request.headers['content-length'];
+      const upload = {
+        id: query.upload,
+        offset: query.offset ?? 0,
+        length: length === undefined ? undefined : Number(length),
+      };
+      await pool.putBlob(who, params, upload, request.body as Readable);
       return reply.code(204).send();
     },
+    uploadState: ({ who, params }) => pool.uploadState(who, params),
     getBlob: async ({ who, params, request, reply }) =>
       sendBytes(reply, request, (start) => pool.getBlob(who, params.project, params.digest, start)),
 
@@ -201,6 +221,7 @@ async function sendBytes(
   const { size, bytes } = await read(start);
   reply.type('application/octet-stream').header('content-length', String(Math.max(0, size - start)));
   if (start > 0) reply.code(206).header('content-range', `bytes ${start}-${size - 1}/${size}`);
+  giveBackWhenSent(bytes, reply.raw);
   return reply.send(bytes);
 }
 

@@ -1,12 +1,14 @@
-import { PilotageError } from '../../ground/base/errors.ts';
+import { ERROR_CODES, PilotageError } from '../../ground/base/errors.ts';
 import { formatTaskId, parseTaskId } from '../../ground/base/task-id.ts';
 import type { Capacity } from '../core/shape.ts';
 import type { Reason, ReportOutcome } from '../core/task.ts';
 import { attemptSecret, sha256 } from '../store/secrets.ts';
 import type { ExchangeInput, ExchangeResult, HeldKey } from '../store/verbs/exchange.ts';
 import type { Answer, StoredReport } from '../store/verbs/report-attempts.ts';
+import { claimExtras } from './claims.ts';
 import type { Parts } from './parts.ts';
 import { QUEUED, sessionTopic } from './signals.ts';
+import { knowTrees, type NamedFile } from './trees.ts';
 
 /** An exchange as it comes from the wire; see the protocol for what the fields mean. */
 export interface ExchangeFacts {
@@ -42,10 +44,11 @@ export interface ReportFacts {
   readonly wallSeconds?: number | undefined;
   readonly cpuSeconds?: number | undefined;
   readonly peakMemory?: number | undefined;
-  readonly outputs?: readonly object[] | undefined;
+  readonly outputs?: readonly NamedFile[] | undefined;
   readonly stdout?: LogEnd | undefined;
   readonly stderr?: LogEnd | undefined;
   readonly result?: unknown;
+  readonly checkpoint?: { readonly attempt: number; readonly number: number } | undefined;
 }
 
 interface LogEnd {
@@ -63,6 +66,9 @@ export interface ExchangeAnswer {
     project: string;
     payload?: unknown;
     inputs?: unknown;
+    from?: unknown;
+    fault?: string;
+    checkpoints?: unknown;
   }[];
   readonly specs: Readonly<Record<string, unknown>>;
   readonly drop: readonly { task: string; attempt: number }[];
@@ -97,6 +103,7 @@ export function createExchanges(parts: Parts): Exchanges {
       const poll = { number: facts.number, end: () => superseded.abort() };
       memory.poll = poll;
       try {
+        await knowOutputs(parts, facts.reports);
         const ends = AbortSignal.any([gone, superseded.signal, parts.closing]);
         const done = await untilSomething(
           parts,
@@ -112,6 +119,21 @@ export function createExchanges(parts: Parts): Exchanges {
     },
     forget: (session) => void sessions.delete(session),
   };
+}
+
+/** Directories among the outputs are looked into first, so that what they list stays with them. */
+async function knowOutputs(parts: Parts, reports: readonly ReportFacts[]): Promise<void> {
+  for (const { task, outputs = [] } of reports) {
+    if (!outputs.some((output) => output.kind === 'tree')) continue;
+    const { submission, index } = parseTaskId(task);
+    const row = await parts.store.getTask({ submission, idx: index });
+    if (!row) continue;
+    await knowTrees(parts, row.project_id, outputs).catch((error: unknown) => {
+      // A directory that cannot be read is no reason to refuse the report, or it would be sent for ever.
+      if (!(error instanceof PilotageError) || ERROR_CODES[error.code] >= 500) throw error;
+      parts.log.warn({ task, error: error.message }, 'an output that is a directory cannot be read');
+    });
+  }
 }
 
 function memoryOf(sessions: Map<string, SessionMemory>, session: string): SessionMemory {
@@ -218,6 +240,11 @@ function toReport(report: ReportFacts): StoredReport {
     peakMemory: report.peakMemory ?? null,
     outputs: report.outputs && report.outputs.length > 0 ? JSON.stringify(report.outputs) : null,
     result: report.result === undefined ? null : JSON.stringify(report.result),
+    digests: [
+      ...(report.outputs ?? []).map((output) => output.digest),
+      ...[report.stdout?.digest, report.stderr?.digest].filter((digest) => digest !== undefined),
+    ],
+    checkpoint: report.checkpoint ?? null,
     logs: [
       ...(report.stdout && report.stdout.size > 0 ? [toLog('stdout', report.stdout)] : []),
       ...(report.stderr && report.stderr.size > 0 ? [toLog('stderr', report.stderr)] : []),
@@ -230,6 +257,7 @@ function toLog(stream: 'stdout' | 'stderr', log: LogEnd) {
 }
 
 async function toAnswer(parts: Parts, secret: string, facts: ExchangeFacts, done: Done): Promise<ExchangeAnswer> {
+  const extras = await claimExtras(parts, done.claims);
   return {
     answers: done.answers.map((answer, i) => ({
       task: facts.reports[i]?.task ?? '',
@@ -243,6 +271,7 @@ async function toAnswer(parts: Parts, secret: string, facts: ExchangeFacts, done
       project: claim.project,
       ...(claim.payload === null ? {} : { payload: JSON.parse(claim.payload) }),
       ...(claim.inputs === null ? {} : { inputs: JSON.parse(claim.inputs) }),
+      ...extras.get(formatTaskId(claim.submission_id, claim.idx)),
     })),
     specs: await specsFor(parts, facts, done),
     drop: done.drop.map((key) => ({ task: formatTaskId(key.submission, key.idx), attempt: key.attempt })),

@@ -41,7 +41,7 @@ export function startKeeper(parts: Omit<Parts, 'dirty'>, serverId: string): Keep
     }
     if (now - lastAbandoned > ABANDONED_MS) {
       lastAbandoned = now;
-      while ((await parts.store.dropAbandoned({ olderThanMs: parts.settings.abandonedAfterMs })) > 0);
+      while ((await parts.store.removeChunk({ olderThanMs: parts.settings.abandonedAfterMs })) > 0);
     }
   };
 

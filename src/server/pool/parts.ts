@@ -3,12 +3,14 @@ import type { Blobs } from '../blobs/blobs.ts';
 import type { Store } from '../store/store.ts';
 import type { PoolSettings } from './settings.ts';
 import type { Signals } from './signals.ts';
+import type { Tickets } from './tickets.ts';
 
 /** What every action of the pool works with. */
 export interface Parts {
   readonly store: Store;
   readonly blobs: Blobs;
   readonly signals: Signals;
+  readonly tickets: Tickets;
   readonly settings: PoolSettings;
   readonly version: string;
   /** Says that counts are to be folded soon. */

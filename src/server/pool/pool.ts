@@ -1,18 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import { parseDigest } from '../../ground/base/digest.ts';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { parseTaskId } from '../../ground/base/task-id.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
 import type { Capacity } from '../core/shape.ts';
 import type { RowState } from '../core/task.ts';
 import { sha256 } from '../store/secrets.ts';
+import { type CheckpointFacts, keepCheckpoint } from './checkpoints.ts';
 import { createExchanges, type ExchangeFacts } from './exchange.ts';
+import * as files from './files.ts';
+import { forgetSubmissions } from './forget.ts';
 import { type LogWish, readLogs } from './logs.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
 import * as queries from './queries.ts';
 import * as selection from './selection.ts';
+import * as sources from './sources.ts';
 import * as submitting from './submit.ts';
 import { why } from './why.ts';
 
@@ -24,6 +27,7 @@ export interface RegisterFacts {
   readonly host: string;
   readonly pid: number;
   readonly zone: string | null;
+  readonly share?: readonly string[] | undefined;
   readonly total: Capacity;
   readonly labels: Readonly<Record<string, string>>;
   readonly kinds: readonly string[];
@@ -65,6 +69,7 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
     logs: (who: Principal, id: string, wish: LogWish, gone: AbortSignal) => readLogs(parts, who, id, wish, gone),
     results: (who: Principal, id: string, attempt: number | undefined, page: queries.Page) =>
       queries.listResults(parts, who, id, attempt, page),
+    forget: (who: Principal, which: selection.SelectionFacts) => forgetSubmissions(parts, who, which),
     cancel: (who: Principal, which: selection.SelectionFacts) => selection.cancelTasks(parts, who, which),
     retry: (who: Principal, which: selection.SelectionFacts) => selection.retryTasks(parts, who, which),
     acceptLate: (who: Principal, id: string, attempt: number | undefined) =>
@@ -86,6 +91,12 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
       if (back > 0) parts.signals.queued();
       return back;
     },
+    checkpoint: (who: Principal, facts: CheckpointFacts) => keepCheckpoint(parts, who, facts),
+    source: (who: Principal, worker: sources.WorkerKey, facts: sources.SourceFacts) =>
+      sources.findSource(parts, who, worker, facts),
+    holds: (who: Principal, worker: sources.WorkerKey, holds: { add: readonly string[]; remove: readonly string[] }) =>
+      sources.setHolds(parts, who, worker, holds),
+    ticketKeys: (who: Principal) => sources.ticketKeys(parts, who),
     async instruct(who: Principal, names: readonly string[] | null, instruction: 'drain' | 'stop'): Promise<number> {
       requireScope(who, 'admin');
       const sessions = await parts.store.instructWorkers({ names, instruction });
@@ -108,30 +119,17 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
       >[number];
     },
 
-    async missingBlobs(who: Principal, project: string, digests: readonly string[]) {
-      requireAny(who);
-      return parts.store.missingBlobs({ projectId: (await projectOf(parts, who, project)).id, digests });
-    },
-    async putBlob(who: Principal, project: string, digest: string, bytes: Readable) {
-      requireAny(who);
-      const { id } = await projectOf(parts, who, project);
-      const size = await parts.blobs.put(parseDigest(digest), bytes);
-      await parts.store.addBlob({ projectId: id, digest, size });
-    },
-    async getBlob(who: Principal, project: string, digest: string, start: number) {
-      requireAny(who);
-      const { id } = await projectOf(parts, who, project);
-      const known = await parts.store.findBlob({ projectId: id, digest });
-      if (!known) throw new PilotageError('not-found', `project '${project}' has no bytes ${digest}`);
-      return parts.blobs.get(parseDigest(digest), start);
-    },
+    projectUsage: (who: Principal, project: string) => files.projectUsage(parts, who, project),
+    setQuota: (who: Principal, project: string, bytes: number | null) => files.setQuota(parts, who, project, bytes),
+    missingBlobs: (who: Principal, project: string, asked: { digests: string[]; sizes?: number[] | undefined }) =>
+      files.missingBlobs(parts, who, project, asked),
+    putBlob: (who: Principal, to: { project: string; digest: string }, upload: files.Upload, bytes: Readable) =>
+      files.putBlob(parts, who, to, upload, bytes),
+    uploadState: (who: Principal, upload: { project: string; digest: string; upload: string }) =>
+      files.uploadState(parts, who, upload),
+    getBlob: (who: Principal, project: string, digest: string, start: number) =>
+      files.getBlob(parts, who, project, digest, start),
   };
-}
-
-/** Files are for those who submit and for those who run: both hold tokens for the project. */
-function requireAny(who: Principal): void {
-  if (who.scopes.includes('work')) return;
-  requireScope(who, 'read');
 }
 
 async function register(parts: Parts, who: Principal, worker: RegisterFacts, protocol: number) {
@@ -145,7 +143,7 @@ async function register(parts: Parts, who: Principal, worker: RegisterFacts, pro
   const projects = await projectsOf(parts, who, worker.projects);
   const session = randomBytes(16).toString('hex');
   const secret = randomBytes(32).toString('base64url');
-  const { number } = await parts.store.registerWorker({
+  const { number, now } = await parts.store.registerWorker({
     session,
     secretHash: sha256(secret),
     tokenId: who.tokenId,
@@ -153,6 +151,7 @@ async function register(parts: Parts, who: Principal, worker: RegisterFacts, pro
     host: worker.host,
     pid: worker.pid,
     zone: worker.zone,
+    share: worker.share ? JSON.stringify(worker.share) : null,
     version: worker.version,
     kinds: worker.kinds,
     total: JSON.stringify(worker.total),
@@ -171,6 +170,7 @@ async function register(parts: Parts, who: Principal, worker: RegisterFacts, pro
     secret,
     heartbeatSeconds: parts.settings.heartbeatMs / 1000,
     leaseSeconds: parts.settings.leaseMs / 1000,
+    now,
   };
 }
 

@@ -6,6 +6,10 @@ export interface PoolSettings {
   readonly reserveAfterMs: number;
   /** A submission that is not completed for so long is removed. */
   readonly abandonedAfterMs: number;
+  /** Files that nothing refers to stay for so long. */
+  readonly blobGraceMs: number;
+  /** A server of this database counts as alive for so long after its last sign. */
+  readonly serverAliveMs: number;
 }
 
 export const DEFAULT_SETTINGS: PoolSettings = {
@@ -13,4 +17,6 @@ export const DEFAULT_SETTINGS: PoolSettings = {
   leaseMs: 60_000,
   reserveAfterMs: 300_000,
   abandonedAfterMs: 3_600_000,
+  blobGraceMs: 86_400_000,
+  serverAliveMs: 15_000,
 };

@@ -1,60 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { PilotageError } from '../../ground/base/errors.ts';
-import { isDeeperThan } from '../../ground/base/json-depth.ts';
-import { MAX_PAYLOAD_DEPTH, MAX_TASKS } from '../../ground/base/limits.ts';
-import { placeholdersIn, valuesOf } from '../../ground/base/placeholders.ts';
 import { formatTaskId } from '../../ground/base/task-id.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
-import { fits, parseShapeKey, type Shape, shapeKey } from '../core/shape.ts';
-import type { NewDependency, NewItems, NewSubmission } from '../store/verbs/submissions.ts';
+import { fits, parseShapeKey } from '../core/shape.ts';
+import { EXTRAS } from '../store/task-rows.ts';
+import type { NewSubmission } from '../store/verbs/submissions.ts';
+import { describe } from './describe-shape.ts';
+import { countOf, refuseBadPaths, refuseCycle, refuseUnfilled, toNewSubmission, toRows } from './new-submission.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
+import type { ItemFacts, SpecFacts, StepFacts, SubmitRequestFacts } from './step-facts.ts';
+import { requireFiles } from './trees.ts';
 import { type SubmissionRow, viewOfSubmission } from './views.ts';
 import { workerFacts } from './worker-facts.ts';
 
-/** The parts of a submit request that the pool decides by; the protocol's schema has checked the rest. */
-export interface SubmitRequestFacts {
-  readonly project?: string | undefined;
-  readonly requestId?: string | undefined;
-  readonly open?: boolean | undefined;
-  readonly strict?: boolean | undefined;
-  readonly steps: readonly StepFacts[];
-}
-
-export interface StepFacts {
-  readonly name?: string | undefined;
-  readonly spec: SpecFacts;
-  readonly array?: { readonly first: number; readonly last: number; readonly step?: number | undefined } | undefined;
-  readonly items?: readonly ItemFacts[] | undefined;
-  readonly priority?: number | undefined;
-  readonly notBefore?: string | undefined;
-  readonly after?:
-    | readonly ({ readonly submission: number; readonly index?: number | undefined } | { readonly step: string })[]
-    | undefined;
-}
-
-export interface ItemFacts {
-  readonly payload?: unknown;
-  readonly inputs?: readonly { readonly name: string; readonly digest: string }[] | undefined;
-}
-
-interface SpecFacts {
-  readonly command?: readonly string[] | undefined;
-  readonly env?: Readonly<Record<string, string>> | undefined;
-  readonly inputs?: readonly { readonly name: string; readonly digest: string }[] | undefined;
-  readonly outputs?: readonly { readonly pattern: string }[] | undefined;
-  readonly resources?:
-    | {
-        readonly cpus?: number | undefined;
-        readonly memory?: number | undefined;
-        readonly gpus?: number | undefined;
-        readonly named?: Readonly<Record<string, number>> | undefined;
-        readonly labels?: Readonly<Record<string, string>> | undefined;
-      }
-    | undefined;
-  readonly timeLimitSeconds?: number | undefined;
-  readonly timeRequestSeconds?: number | undefined;
-}
+export type { ItemFacts, SubmitRequestFacts } from './step-facts.ts';
 
 /** All of a request or none. What cannot ever run here now is accepted with a warning, or refused when `strict`. */
 export async function submit(parts: Parts, principal: Principal, request: SubmitRequestFacts) {
@@ -62,7 +22,14 @@ export async function submit(parts: Parts, principal: Principal, request: Submit
   const project = await projectOf(parts, principal, request.project ?? principal.projects?.[0] ?? 'default');
   refuseCycle(request.steps);
   const steps = request.steps.map((step, i) => toNewSubmission(step, request, i));
-  await refuseMissingBlobs(parts, project.id, request.steps);
+  await requireFiles(
+    parts,
+    project.id,
+    request.steps.flatMap((step) => [
+      ...(step.spec.inputs ?? []),
+      ...(step.items ?? []).flatMap((item) => item.inputs ?? []),
+    ]),
+  );
   const warnings = await resourceWarnings(parts, steps);
   if (request.strict && warnings.length > 0)
     throw new PilotageError(
@@ -70,12 +37,13 @@ export async function submit(parts: Parts, principal: Principal, request: Submit
       `${warnings.join('; ')}: nothing was submitted, because of --strict`,
     );
   const large = request.steps.some((step) => step.array !== undefined && countOf(step.array) > 20_000);
+  const inParts = large || request.steps.some((step) => step.reuse);
   const requestId = request.requestId ?? randomUUID();
   const result = await parts.store.submit({
     projectId: project.id,
     owner: principal.name,
     requestId: `${principal.tokenId}:${requestId}`,
-    open: request.open === true || large,
+    open: request.open === true || inParts,
     steps,
   });
   if (!result.ok) {
@@ -86,7 +54,12 @@ export async function submit(parts: Parts, principal: Principal, request: Submit
     );
   }
   if (large) await insertArrays(parts, result.ids, request.steps);
-  if (large && request.open !== true) await parts.store.openSubmissions({ ids: result.ids });
+  if (inParts && request.open !== true)
+    await open(
+      parts,
+      result.ids,
+      request.steps.map((step) => step.reuse === true),
+    );
   accepted(parts, result.ids);
   return { submissions: await views(parts, result.ids), warnings };
 }
@@ -97,6 +70,18 @@ async function insertArrays(parts: Parts, ids: readonly number[], steps: readonl
     const array = { first: step.array.first, last: step.array.last, step: step.array.step ?? 1 };
     while ((await parts.store.addArrayChunk({ id: ids[i] as number, array })).left > 0);
   }
+}
+
+/** Once all tasks are there, those whose answer is known get it; then all become visible at once. */
+async function open(parts: Parts, ids: readonly number[], reuse: readonly boolean[]): Promise<void> {
+  for (const [i, id] of ids.entries()) {
+    if (!reuse[i]) continue;
+    for (let after: number | null = -1; after !== null; ) {
+      const graceMs = parts.settings.blobGraceMs;
+      after = (await parts.store.answerReused({ id, after, graceMs })).next;
+    }
+  }
+  await parts.store.openSubmissions({ ids });
 }
 
 function accepted(parts: Parts, ids: readonly number[]): void {
@@ -121,10 +106,11 @@ export async function addItems(
   const spec = JSON.parse(row.spec) as SpecFacts;
   const rows = toRows(items, offset + 1, `submission ${id}`);
   refuseUnfilled(spec, items, offset + 1, row.name);
-  await refuseMissing(
+  refuseBadPaths(spec, items, `submission ${id}`);
+  await requireFiles(
     parts,
     row.project_id,
-    items.flatMap((item) => (item.inputs ?? []).map((input) => input.digest)),
+    items.flatMap((item) => item.inputs ?? []),
   );
   const added = await parts.store.addItems({ id, offset, items: rows });
   if (!added.ok && added.refusal === 'not-open')
@@ -140,8 +126,13 @@ export async function addItems(
 /** Completes a request whose items came in chunks: with this all its submissions are accepted. */
 export async function closeSubmission(parts: Parts, principal: Principal, id: number) {
   const row = await submissionOf(parts, principal, id);
-  const ids = (await parts.store.getRequest({ id: row.id })).map((one) => one.id);
-  await parts.store.openSubmissions({ ids });
+  const rows = await parts.store.getRequest({ id: row.id });
+  const ids = rows.map((one) => one.id);
+  await open(
+    parts,
+    ids,
+    rows.map((one) => (one.extras & EXTRAS.reuse) !== 0),
+  );
   accepted(parts, ids);
   return (await views(parts, [id]))[0] as ReturnType<typeof viewOfSubmission>;
 }
@@ -161,154 +152,6 @@ async function submissionOf(parts: Parts, principal: Principal, id: number): Pro
   return row;
 }
 
-function toNewSubmission(step: StepFacts, request: SubmitRequestFacts, at: number): NewSubmission {
-  const what = step.name === undefined ? `step ${at + 1}` : `step '${step.name}'`;
-  if (step.array && step.items)
-    throw new PilotageError('bad-spec', `${what} has both an array and items: give one of them`);
-  if (step.array) refuseBadArray(step.array, what);
-  const single = !step.array && !step.items && request.open !== true;
-  const items = step.items ?? (single ? [{}] : undefined);
-  if (step.items?.length === 0 && request.open !== true)
-    throw new PilotageError('bad-spec', `${what} has an empty list of items: there would be nothing to do`);
-  if (items) refuseUnfilled(step.spec, items, 1, step.name ?? null);
-  else if (step.array) refuseUnfilled(step.spec, [{}], step.array.first, step.name ?? null);
-  return {
-    name: step.name ?? null,
-    shapeKey: shapeKey(toShape(step.spec)),
-    spec: JSON.stringify(step.spec),
-    priority: step.priority ?? 0,
-    notBefore: step.notBefore === undefined ? null : Date.parse(step.notBefore),
-    after: (step.after ?? []).map((on) => toDependency(on, request.steps, what)),
-    array: step.array ? { first: step.array.first, last: step.array.last, step: step.array.step ?? 1 } : null,
-    items: items ? toRows(items, 1, what) : null,
-  };
-}
-
-function toDependency(
-  on: NonNullable<StepFacts['after']>[number],
-  steps: readonly StepFacts[],
-  what: string,
-): NewDependency {
-  if ('submission' in on) return { submission: on.submission, idx: on.index ?? null };
-  const step = steps.findIndex((one) => one.name === on.step);
-  if (step < 0) throw new PilotageError('bad-spec', `${what} comes after '${on.step}', but no step has that name`);
-  return { step };
-}
-
-function toShape(spec: SpecFacts): Shape {
-  const asked = spec.resources ?? {};
-  return {
-    kind: spec.command ? 'command' : 'payload',
-    cpus: asked.cpus ?? 1,
-    memory: asked.memory ?? 0,
-    gpus: asked.gpus ?? 0,
-    named: asked.named ?? {},
-    labels: asked.labels ?? {},
-    timeRequestSeconds: spec.timeRequestSeconds ?? 0,
-  };
-}
-
-function toRows(items: readonly ItemFacts[], first: number, what: string): NewItems {
-  return {
-    first,
-    payloads: items.map((item, i) => payloadText(item.payload, `${what}, item ${first + i}`)),
-    inputs: items.map((item) => (item.inputs && item.inputs.length > 0 ? JSON.stringify(item.inputs) : null)),
-  };
-}
-
-function payloadText(payload: unknown, what: string): string | null {
-  if (payload === undefined) return null;
-  if (isDeeperThan(payload, MAX_PAYLOAD_DEPTH))
-    throw new PilotageError(
-      'too-deep',
-      `${what}: the payload nests deeper than ${MAX_PAYLOAD_DEPTH} levels; nothing was submitted. Put deep data into a file and give it with --input`,
-    );
-  return JSON.stringify(payload);
-}
-
-function countOf(array: { first: number; last: number; step?: number | undefined }): number {
-  return Math.floor((array.last - array.first) / (array.step ?? 1)) + 1;
-}
-
-function refuseBadArray(array: NonNullable<StepFacts['array']>, what: string): void {
-  if (array.last < array.first)
-    throw new PilotageError(
-      'bad-spec',
-      `${what}: the array ${array.first}-${array.last} is empty: write the smaller number first`,
-    );
-  const count = countOf(array);
-  if (count > MAX_TASKS)
-    throw new PilotageError(
-      'array-too-large',
-      `${what}: an array of ${count} tasks is over the limit of ${MAX_TASKS}: submit it in parts; nothing was submitted`,
-    );
-}
-
-/** Every `{name}` must have a value in every task. */
-function refuseUnfilled(spec: SpecFacts, items: readonly ItemFacts[], first: number, name: string | null): void {
-  const texts = [
-    ...(spec.command ?? []),
-    ...Object.values(spec.env ?? {}),
-    ...(spec.inputs ?? []).map((i) => i.name),
-    ...(spec.outputs ?? []).map((o) => o.pattern),
-  ];
-  const wanted = [...new Set(texts.flatMap(placeholdersIn))];
-  if (wanted.length === 0) return;
-  for (const [i, item] of items.entries()) {
-    const values = valuesOf(item.payload, first + i);
-    const missing = wanted.find((placeholder) => !Object.hasOwn(values, placeholder));
-    if (missing === undefined) continue;
-    const known = Object.keys(values)
-      .map((key) => `{${key}}`)
-      .join(', ');
-    throw new PilotageError(
-      'missing-placeholder',
-      `${name === null ? '' : `step '${name}': `}task ${first + i} has no value for {${missing}} (it has ${known}): give one, or write {{${missing}}} for the text itself; nothing was submitted`,
-    );
-  }
-}
-
-function refuseCycle(steps: readonly StepFacts[]): void {
-  const names = steps.flatMap((step) => (step.name === undefined ? [] : [step.name]));
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined && steps.length > 1)
-    throw new PilotageError('bad-spec', `two steps are called '${twice}': give each a name of its own`);
-  const after = new Map(
-    steps.map((step) => [step.name, (step.after ?? []).flatMap((on) => ('step' in on ? [on.step] : []))]),
-  );
-  const done = new Set<string>();
-  const visit = (name: string, path: readonly string[]): void => {
-    if (path.includes(name))
-      throw new PilotageError(
-        'dependency-cycle',
-        `the steps wait for each other: ${[...path.slice(path.indexOf(name)), name].join(' → ')}; nothing was submitted`,
-      );
-    if (done.has(name)) return;
-    for (const next of after.get(name) ?? []) visit(next, [...path, name]);
-    done.add(name);
-  };
-  for (const name of names) visit(name, []);
-}
-
-async function refuseMissingBlobs(parts: Parts, projectId: number, steps: readonly StepFacts[]): Promise<void> {
-  const digests = steps.flatMap((step) =>
-    [...(step.spec.inputs ?? []), ...(step.items ?? []).flatMap((item) => item.inputs ?? [])].map(
-      (input) => input.digest,
-    ),
-  );
-  await refuseMissing(parts, projectId, digests);
-}
-
-async function refuseMissing(parts: Parts, projectId: number, digests: readonly string[]): Promise<void> {
-  if (digests.length === 0) return;
-  const missing = await parts.store.missingBlobs({ projectId, digests });
-  if (missing.length > 0)
-    throw new PilotageError(
-      'not-found',
-      `${missing.length} input file(s) were not uploaded to the project, the first is ${missing[0]}: upload them before the submission`,
-    );
-}
-
 async function resourceWarnings(parts: Parts, steps: readonly NewSubmission[]): Promise<string[]> {
   const workers = (await parts.store.listWorkers({ all: false }))
     .filter((worker) => worker.state === 'alive')
@@ -320,14 +163,4 @@ async function resourceWarnings(parts: Parts, steps: readonly NewSubmission[]): 
       `no worker that is here now has what ${step.name === null ? `step ${i + 1}` : `step '${step.name}'`} asks for (${describe(shape)})`,
     ];
   });
-}
-
-export function describe(shape: Shape): string {
-  const asked = [`${shape.cpus} cpu${shape.cpus === 1 ? '' : 's'}`];
-  if (shape.memory > 0) asked.push(`${shape.memory} bytes of memory`);
-  if (shape.gpus > 0) asked.push(`${shape.gpus} gpu${shape.gpus === 1 ? '' : 's'}`);
-  for (const [name, count] of Object.entries(shape.named)) asked.push(`${count} ${name}`);
-  for (const [name, value] of Object.entries(shape.labels)) asked.push(`${name}=${value}`);
-  if (shape.timeRequestSeconds > 0) asked.push(`${shape.timeRequestSeconds} s of time`);
-  return asked.join(', ');
 }

@@ -14,6 +14,7 @@ export function viewOfSubmission(row: SubmissionRow) {
     name: row.name,
     owner: row.owner,
     tasks: row.tasks,
+    reused: row.reused,
     counts: row.counts,
     finished: row.gate !== 'loading' && waiting + queued + running === 0,
     priority: row.priority,
@@ -61,6 +62,18 @@ export function viewOfDetail(row: TaskDetailRow) {
     notBefore: timeOrNull(row.not_before),
     outputs: outputsOf(accepted?.outputs),
     attempts: [...row.attempts, ...(row.state === 'running' ? [runningAttempt(row)] : [])].map(viewOfAttempt),
+    reusedFrom: row.reused_from,
+    checkpoints: row.checkpoints.map((checkpoint) => {
+      const files = JSON.parse(checkpoint.files) as { name: string; size: number }[];
+      return {
+        attempt: checkpoint.attempt,
+        number: checkpoint.number,
+        at: time(checkpoint.created_at),
+        files: files.map((file) => file.name),
+        bytes: files.reduce((sum, file) => sum + file.size, 0),
+        suspect: checkpoint.suspect === 1,
+      };
+    }),
     late: row.late.map((late) => {
       const report = JSON.parse(late.report);
       return {

@@ -297,6 +297,14 @@ function ofSucceeded(row: TaskDetailRow): Reason[] {
     ...(last?.cpu_seconds ? { cpuSeconds: last.cpu_seconds } : {}),
     ...(last?.peak_memory ? { peakMemory: last.peak_memory } : {}),
   };
+  if (row.reused_from !== null)
+    return [
+      {
+        code: 'reused',
+        text: `it was not run: task ${row.reused_from} had asked the same and succeeded, and its result was taken (--reuse)`,
+        numbers,
+      },
+    ];
   return [
     {
       code: 'succeeded',

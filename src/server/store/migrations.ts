@@ -160,6 +160,52 @@ create table count_deltas (id $ID, project_id bigint not null, submission_id big
 
 create table blobs (project_id bigint not null, digest text not null, size bigint not null, created_at bigint not null, primary key (project_id, digest)) $CLUSTERED;
 `,
+  // Files are counted by reference from here on. What an earlier version took in has none on record, and is kept for good.
+  `
+alter table projects add column quota_bytes bigint;
+create table project_usage (project_id bigint primary key, blobs bigint not null, bytes bigint not null);
+insert into project_usage (project_id, blobs, bytes) select project_id, count(*), coalesce(sum(size), 0) from blobs group by project_id;
+
+alter table blobs add column held_until bigint not null default 9000000000000000;
+alter table blobs add column checkpointed_at bigint not null default 0;
+create index blobs_digest on blobs (digest);
+create table blob_uses (
+  project_id bigint not null, digest text not null, submission_id bigint not null, primary key (project_id, digest, submission_id)
+) $CLUSTERED;
+create index blob_uses_submission on blob_uses (submission_id);
+create table trees (project_id bigint not null, digest text not null, primary key (project_id, digest)) $CLUSTERED;
+create table tree_entries (
+  project_id bigint not null, parent text not null, child text not null, primary key (project_id, parent, child)
+) $CLUSTERED;
+create index tree_entries_child on tree_entries (project_id, child);
+create table blob_removals (digest text primary key, server_id text not null, since bigint not null);
+
+create table checkpoints (
+  submission_id bigint not null, idx bigint not null, attempt bigint not null, number bigint not null,
+  created_at bigint not null, files text not null, suspect bigint not null default 0,
+  primary key (submission_id, idx, attempt, number)
+) $CLUSTERED;
+create table checkpoint_blobs (
+  project_id bigint not null, digest text not null, submission_id bigint not null, idx bigint not null, attempt bigint not null, number bigint not null,
+  primary key (project_id, digest, submission_id, idx, attempt, number)
+) $CLUSTERED;
+create index checkpoint_blobs_task on checkpoint_blobs (submission_id, idx);
+
+alter table submissions add column extras bigint not null default 0;
+alter table submissions add column question text;
+alter table submissions add column reused bigint not null default 0;
+create index submissions_question on submissions (project_id, question) where question is not null;
+alter table tasks add column reused_from text;
+
+alter table servers add column ticket_key text;
+alter table workers add column share text;
+alter table workers add column left_out_until bigint not null default 0;
+create table blob_holders (
+  zone text not null, digest text not null, session_id text not null, state text not null check (state in ('fetching', 'complete')),
+  parent text, since bigint not null, primary key (zone, digest, session_id)
+) $CLUSTERED;
+create index blob_holders_session on blob_holders (session_id);
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

@@ -1,9 +1,14 @@
 import type { Db, Dialect } from './db.ts';
+import * as blobs from './verbs/blobs.ts';
+import * as checkpoints from './verbs/checkpoints.ts';
 import * as exchangeVerbs from './verbs/exchange.ts';
+import * as forget from './verbs/forget.ts';
 import * as gates from './verbs/gates.ts';
+import * as holders from './verbs/holders.ts';
 import * as projects from './verbs/projects.ts';
 import * as readTasks from './verbs/read-tasks.ts';
 import * as retry from './verbs/retry-tasks.ts';
+import * as reuse from './verbs/reuse.ts';
 import * as servers from './verbs/servers.ts';
 import * as submissions from './verbs/submissions.ts';
 import * as tokens from './verbs/tokens.ts';
@@ -16,12 +21,24 @@ export const WRITE_VERBS = {
   createToken: tokens.createToken,
   revokeToken: tokens.revokeToken,
   createProject: projects.createProject,
-  addBlob: projects.addBlob,
+  addBlob: blobs.addBlob,
+  missingBlobs: blobs.missingBlobs,
+  addTree: blobs.addTree,
+  markRemoval: blobs.markRemoval,
+  finishRemoval: blobs.finishRemoval,
+  takeOverRemovals: blobs.takeOverRemovals,
+  setQuota: blobs.setQuota,
+  keepCheckpoint: checkpoints.keepCheckpoint,
+  findSource: holders.findSource,
+  setHolds: holders.setHolds,
+  dropHolders: holders.dropHolders,
   submit: submissions.submit,
   addArrayChunk: submissions.addArrayChunk,
   addItems: submissions.addItems,
   openSubmissions: submissions.openSubmissions,
-  dropAbandoned: submissions.dropAbandoned,
+  answerReused: reuse.answerReused,
+  forgetSubmission: forget.forgetSubmission,
+  removeChunk: forget.removeChunk,
   registerWorker: workers.registerWorker,
   exchange: exchangeVerbs.exchange,
   leaveWorker: workers.leaveWorker,
@@ -46,8 +63,13 @@ export const READ_VERBS = {
   listProjects: projects.listProjects,
   countByProject: projects.countByProject,
   countSubmissions: projects.countSubmissions,
-  findBlob: projects.findBlob,
-  missingBlobs: projects.missingBlobs,
+  findBlob: blobs.findBlob,
+  knownTrees: blobs.knownTrees,
+  removableBlobs: blobs.removableBlobs,
+  projectUsage: blobs.projectUsage,
+  findQuota: blobs.findQuota,
+  getCheckpoints: checkpoints.getCheckpoints,
+  ticketKeys: holders.ticketKeys,
   getSubmissions: readTasks.getSubmissions,
   getRequest: readTasks.getRequest,
   getSpecs: readTasks.getSpecs,

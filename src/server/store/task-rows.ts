@@ -22,11 +22,15 @@ export interface TaskRow {
   readonly exit_code: number | null;
   readonly claimed_at: number | null;
   readonly started_at: number | null;
+  readonly extras: number;
 }
+
+/** Bits of `submissions.extras`: what is more to do at a claim or report of such a task. */
+export const EXTRAS = { from: 1, checkpoint: 2, reuse: 4 } as const;
 
 /** The columns of `TaskRow`, from tasks as `t` joined with submissions as `s`. */
 export const TASK_ROW: Sql = sql`t.submission_id, t.idx, s.project_id, s.gate, t.state, t.attempt, t.attempt_state, t.session_id,
-  t.secret_hash, t.failures, t.losses, t.planned_ends, t.reason, t.exit_code, t.claimed_at, t.started_at`;
+  t.secret_hash, t.failures, t.losses, t.planned_ends, t.reason, t.exit_code, t.claimed_at, t.started_at, s.extras`;
 
 export function toFacts(row: TaskRow): TaskFacts {
   const { state, attempt, attempt_state: attemptState, failures, losses, planned_ends: plannedEnds } = row;

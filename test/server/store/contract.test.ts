@@ -78,7 +78,12 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     notBefore: null,
     after: [],
     array: null,
-    items: { first: 1, payloads: [null], inputs: [null] },
+    items: { first: 1, payloads: [null], inputs: [null], digests: [] },
+    digests: [],
+    question: null,
+    hasCheckpoint: false,
+    reuse: false,
+    from: [],
     ...over,
   });
   const idsOf = (result: Awaited<ReturnType<Store['submit']>>) => {
@@ -97,6 +102,7 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
       host: 'h',
       pid: 1,
       zone: null,
+      share: null,
       version: '0',
       kinds: ['command'],
       total: JSON.stringify(total),
@@ -158,6 +164,8 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
     outputs: null,
     result: null,
     logs: [],
+    digests: [],
+    checkpoint: null,
     ...over,
   });
   const heldOf = (claim: { submission_id: number; idx: number; attempt: number }) => ({
@@ -179,7 +187,9 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
   };
 
   test('a task is claimed, reported once, and counted', async () => {
-    const [id] = await submit(step({ items: { first: 1, payloads: ['{"a":1}', '{"a":2}'], inputs: [null, null] } }));
+    const [id] = await submit(
+      step({ items: { first: 1, payloads: ['{"a":1}', '{"a":2}'], inputs: [null, null], digests: [] } }),
+    );
     expect(await countsOf(id!)).toMatchObject({ queued: 2, running: 0 });
     const { exchange } = await worker();
     const first = await exchange();
@@ -404,7 +414,7 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
       steps: [step({ items: null })],
     });
     const id = idsOf(result)[0]!;
-    const chunk = (first: number) => ({ first, payloads: ['1', '2'], inputs: [null, null] });
+    const chunk = (first: number) => ({ first, payloads: ['1', '2'], inputs: [null, null], digests: [] });
     expect(await store.addItems({ id, offset: 0, items: chunk(1) })).toEqual({ ok: true });
     expect(await store.addItems({ id, offset: 0, items: chunk(1) })).toEqual({ ok: true });
     expect(await store.addItems({ id, offset: 2, items: chunk(3) })).toEqual({ ok: true });
@@ -426,7 +436,7 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
 
   test('a submission that is never completed is removed', async () => {
     const result = await store.submit({ projectId, owner: 'o', requestId: 'abandoned', open: true, steps: [step()] });
-    while ((await store.dropAbandoned({ olderThanMs: -1 })) > 0);
+    while ((await store.removeChunk({ olderThanMs: -1 })) > 0);
     expect(await store.getSubmissions({ ids: idsOf(result) })).toEqual([]);
   });
 
@@ -501,7 +511,14 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
   });
 
   test('a start after an outage extends the leases that were valid, once, and a second server extends nothing', async () => {
-    const before = await store.startServer({ id: `a${requests}`, host: 'h', pid: 1, lease: LEASE, aliveWithinMs: 1 });
+    const before = await store.startServer({
+      id: `a${requests}`,
+      host: 'h',
+      pid: 1,
+      ticketKey: 'k',
+      lease: LEASE,
+      aliveWithinMs: 1,
+    });
     expect(before.extendedMs).toBeGreaterThanOrEqual(0);
     const { session } = await worker();
     const lease = (await store.findWorker(session))?.lease_until as number;
@@ -509,6 +526,7 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
       id: `b${requests}`,
       host: 'h',
       pid: 1,
+      ticketKey: 'k',
       lease: LEASE,
       aliveWithinMs: -1,
     });
@@ -519,6 +537,7 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
         id: `c${requests}`,
         host: 'h',
         pid: 1,
+        ticketKey: 'k',
         lease: LEASE,
         aliveWithinMs: 15_000,
       });
@@ -563,7 +582,7 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
 
   test('a payload survives byte for byte', async () => {
     const payload = JSON.stringify({ text: 'é\u0000\u2028"\\', deep: [[[{}]]], big: 2 ** 53 - 1, small: 1e-300 });
-    const [id] = await submit(step({ items: { first: 1, payloads: [payload], inputs: [null] } }));
+    const [id] = await submit(step({ items: { first: 1, payloads: [payload], inputs: [null], digests: [] } }));
     expect((await store.getTask({ submission: id!, idx: 1 }))?.payload).toBe(payload);
     await drainPool();
   });

@@ -123,13 +123,13 @@ describe.each(openStores())('gates, polls and loading on %s', (_name, open) => {
   test('what is being removed because nobody completed it can no longer be completed, nor added to', async () => {
     const [id] = await loading('abandoned', step({ items: null }));
     const payloads = Array.from({ length: 10_001 }, () => null);
-    await store.addItems({ id: id!, offset: 0, items: { first: 1, payloads, inputs: payloads } });
-    expect(await store.dropAbandoned({ olderThanMs: -1 })).toBe(1);
-    const more = { first: 10_002, payloads: [null], inputs: [null] };
+    await store.addItems({ id: id!, offset: 0, items: { first: 1, payloads, inputs: payloads, digests: [] } });
+    expect(await store.removeChunk({ olderThanMs: -1 })).toBe(1);
+    const more = { first: 10_002, payloads: [null], inputs: [null], digests: [] };
     expect(await store.addItems({ id: id!, offset: 10_001, items: more })).toMatchObject({ refusal: 'not-open' });
     await store.openSubmissions({ ids: [id!] });
     expect(await clients.countsOf(id!)).toMatchObject({ queued: 0 });
-    while ((await store.dropAbandoned({ olderThanMs: -1 })) > 0);
+    while ((await store.removeChunk({ olderThanMs: -1 })) > 0);
     expect(await store.getSubmissions({ ids: [id!] })).toEqual([]);
     expect(await clients.drain()).toBe(0);
     const [again] = await loading('abandoned', step());

@@ -34,6 +34,8 @@ export interface ExchangeInput {
 
 export interface GivenTask extends ClaimedRow {
   readonly project: string;
+  readonly projectId: number;
+  readonly extras: number;
 }
 
 export type ExchangeResult =
@@ -195,14 +197,15 @@ async function unheld(db: Db, input: ExchangeInput): Promise<ClaimedRow[]> {
 }
 
 async function withProject(db: Db, rows: readonly ClaimedRow[]): Promise<GivenTask[]> {
-  const names = new Map<number, string>();
+  const facts = new Map<number, { project: string; projectId: number; extras: number }>();
   for (const { submission_id: id } of rows) {
-    if (names.has(id)) continue;
-    const row = await firstRow<{ name: string }>(
+    if (facts.has(id)) continue;
+    const row = await firstRow<{ name: string; project_id: number; extras: number }>(
       db,
-      sql`select p.name from submissions s join projects p on p.id = s.project_id where s.id = ${id}`,
+      sql`select p.name, s.project_id, s.extras from submissions s join projects p on p.id = s.project_id where s.id = ${id}`,
     );
-    names.set(id, row?.name ?? '');
+    facts.set(id, { project: row?.name ?? '', projectId: row?.project_id ?? 0, extras: row?.extras ?? 0 });
   }
-  return rows.map((row) => ({ ...row, project: names.get(row.submission_id) ?? '' }));
+  const none = { project: '', projectId: 0, extras: 0 };
+  return rows.map((row) => ({ ...row, ...(facts.get(row.submission_id) ?? none) }));
 }

@@ -7,6 +7,7 @@ export interface ProjectRow {
   readonly name: string;
   readonly owner: string;
   readonly created_at: number;
+  readonly quota_bytes: number | null;
 }
 
 /** Makes a project unless it is there. `made` says which. */
@@ -33,32 +34,4 @@ export async function countSubmissions(db: Db, input: { projectId: number | null
   const where = input.projectId === null ? sql`` : sql`where project_id = ${input.projectId}`;
   const row = await firstRow<{ n: number }>(db, sql`select count(*) as n from submissions ${where}`);
   return Number(row?.n ?? 0);
-}
-
-export async function addBlob(db: Db, input: { projectId: number; digest: string; size: number }): Promise<void> {
-  await db.run(
-    sql`insert into blobs (project_id, digest, size, created_at) values (${input.projectId}, ${input.digest}, ${input.size}, ${db.now}) on conflict do nothing`,
-  );
-}
-
-export async function findBlob(db: Db, input: { projectId: number; digest: string }): Promise<{ size: number } | null> {
-  return (
-    (await firstRow<{ size: number }>(
-      db,
-      sql`select size from blobs where project_id = ${input.projectId} and digest = ${input.digest}`,
-    )) ?? null
-  );
-}
-
-export async function missingBlobs(
-  db: Db,
-  input: { projectId: number; digests: readonly string[] },
-): Promise<string[]> {
-  if (input.digests.length === 0) return [];
-  const given = db.table({ m_digest: ['text', input.digests] });
-  const there = await db.rows<{ digest: string }>(
-    sql`select digest from blobs where project_id = ${input.projectId} and digest in (select m_digest from ${given} as given)`,
-  );
-  const known = new Set(there.map((row) => row.digest));
-  return [...new Set(input.digests)].filter((digest) => !known.has(digest));
 }

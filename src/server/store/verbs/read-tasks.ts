@@ -3,6 +3,7 @@ import type { RowState } from '../../core/task.ts';
 import { countsOf } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
+import { type CheckpointRow, getCheckpoints } from './checkpoints.ts';
 
 export interface SubmissionRow {
   readonly id: number;
@@ -11,6 +12,9 @@ export interface SubmissionRow {
   readonly name: string | null;
   readonly owner: string;
   readonly tasks: number;
+  readonly reused: number;
+  readonly extras: number;
+  readonly question: string | null;
   readonly priority: number;
   readonly gate: Gate;
   readonly ending: string | null;
@@ -176,15 +180,17 @@ export interface TaskDetailRow extends TaskListRow {
   readonly losses: number;
   readonly planned_ends: number;
   readonly not_before: number | null;
+  readonly reused_from: string | null;
   readonly attempts: readonly AttemptRow[];
+  readonly checkpoints: readonly CheckpointRow[];
   readonly late: readonly { attempt: number; received_at: number; refusal: string; report: string }[];
 }
 
 export async function getTask(db: Db, input: { submission: number; idx: number }): Promise<TaskDetailRow | null> {
-  const row = await firstRow<Omit<TaskDetailRow, 'attempts' | 'late'>>(
+  const row = await firstRow<Omit<TaskDetailRow, 'attempts' | 'late' | 'checkpoints'>>(
     db,
     sql`select ${TASK}, s.project_id, s.owner, s.priority, s.spec, sh.key as shape, t.payload, t.inputs, t.failures, t.losses,
-    t.planned_ends, coalesce(t.not_before, s.not_before) as not_before ${FROM} join queues q on q.id = s.queue_id join shapes sh on sh.id = q.shape_id
+    t.planned_ends, t.reused_from, coalesce(t.not_before, s.not_before) as not_before ${FROM} join queues q on q.id = s.queue_id join shapes sh on sh.id = q.shape_id
     where t.submission_id = ${input.submission} and t.idx = ${input.idx} and s.gate <> 'loading'`,
   );
   if (!row) return null;
@@ -195,7 +201,8 @@ export async function getTask(db: Db, input: { submission: number; idx: number }
     TaskDetailRow['late'][number]
   >(sql`select attempt, received_at, refusal, report from late_reports
     where submission_id = ${input.submission} and idx = ${input.idx} order by id`);
-  return { ...row, attempts, late };
+  const checkpoints = await getCheckpoints(db, { tasks: [input] });
+  return { ...row, attempts, late, checkpoints };
 }
 
 export interface ResultRow {

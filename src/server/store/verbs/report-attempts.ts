@@ -1,7 +1,9 @@
 import { judgeReport, type Limits, type ReportOutcome } from '../../core/task.ts';
+import { recordUses } from '../blob-uses.ts';
 import type { Db } from '../db.ts';
 import { sql } from '../sql.ts';
-import { applyMoves, limitsOfAll, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
+import { applyMoves, EXTRAS, limitsOfAll, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
+import { dropCheckpoints, suspectCheckpoint } from './checkpoints.ts';
 
 /** A report as it is stored; texts are JSON. */
 export interface StoredReport {
@@ -22,6 +24,10 @@ export interface StoredReport {
   readonly outputs: string | null;
   readonly result: string | null;
   readonly logs: readonly StoredLog[];
+  /** Of outputs and logs. */
+  readonly digests: readonly string[];
+  /** The checkpoint that the attempt began from. */
+  readonly checkpoint: { readonly attempt: number; readonly number: number } | null;
 }
 
 export interface StoredLog {
@@ -68,7 +74,38 @@ export async function reportAttempts(db: Db, session: string, reports: readonly 
     session,
     judged.filter((one) => one.answer !== 'accepted' && one.answer !== 'wrong-secret' && one.answer !== 'unknown-task'),
   );
+  await keepFiles(db, tasks, judged);
+  await settleCheckpoints(
+    db,
+    judged.filter((one) => ((one.move?.task.extras ?? 0) & EXTRAS.checkpoint) !== 0),
+  );
   return judged.map((one) => one.answer);
+}
+
+/** Also of reports that are kept aside: they may count after all. */
+async function keepFiles(db: Db, tasks: ReadonlyMap<string, TaskRow>, judged: readonly Judged[]): Promise<void> {
+  const uses = judged.flatMap(({ report, answer }) => {
+    const task = tasks.get(`${report.submission}.${report.idx}`);
+    if (!task || answer === 'wrong-secret') return [];
+    return report.digests.map((digest) => ({
+      projectId: task.project_id,
+      submissionId: task.submission_id,
+      digest,
+    }));
+  });
+  await recordUses(db, uses);
+}
+
+async function settleCheckpoints(db: Db, judged: readonly Judged[]): Promise<void> {
+  await dropCheckpoints(
+    db,
+    judged.flatMap(({ report, move }) => (move?.state === 'succeeded' ? [report] : [])),
+  );
+  for (const { report } of judged) {
+    const itsOwnFault = report.reason === 'exit-code' || report.reason === 'signal';
+    if (report.outcome === 'failed' && itsOwnFault && report.checkpoint)
+      await suspectCheckpoint(db, { submission: report.submission, idx: report.idx, ...report.checkpoint });
+  }
 }
 
 export async function lockTasks(

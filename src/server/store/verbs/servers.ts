@@ -6,6 +6,8 @@ export interface ServerIdentity {
   readonly id: string;
   readonly host: string;
   readonly pid: number;
+  /** Public, of the key that signs tickets. */
+  readonly ticketKey: string;
 }
 
 /**
@@ -28,7 +30,7 @@ export async function startServer(
   }
   await db.run(sql`delete from servers where alive_at < ${db.now - 86_400_000} and id <> ${input.id}`);
   await db.run(
-    sql`insert into servers (id, host, pid, started_at, alive_at) values (${input.id}, ${input.host}, ${input.pid}, ${db.now}, ${db.now})`,
+    sql`insert into servers (id, host, pid, started_at, alive_at, ticket_key) values (${input.id}, ${input.host}, ${input.pid}, ${db.now}, ${db.now}, ${input.ticketKey})`,
   );
   return { extendedMs };
 }

@@ -1,7 +1,9 @@
 import type { Gate } from '../../core/submission.ts';
+import { recordUses } from '../blob-uses.ts';
 import { recordDeltas, touchSubmissions } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
+import { EXTRAS } from '../task-rows.ts';
 
 /** One step of a request as it is stored: texts are JSON. */
 export interface NewSubmission {
@@ -13,6 +15,14 @@ export interface NewSubmission {
   readonly after: readonly NewDependency[];
   readonly array: { readonly first: number; readonly last: number; readonly step: number } | null;
   readonly items: NewItems | null;
+  /** Digests that the spec names. */
+  readonly digests: readonly string[];
+  /** What equal submissions have in common, if the question whether they are equal can be answered. */
+  readonly question: string | null;
+  readonly hasCheckpoint: boolean;
+  readonly reuse: boolean;
+  /** Outputs of other tasks that come as inputs; `step` is a place in this request. */
+  readonly from: readonly ({ readonly step: number } | { readonly submission: number })[];
 }
 
 export type NewDependency = { readonly submission: number; readonly idx: number | null } | { readonly step: number };
@@ -22,6 +32,8 @@ export interface NewItems {
   readonly first: number;
   readonly payloads: readonly (string | null)[];
   readonly inputs: readonly (string | null)[];
+  /** All digests that the items name. */
+  readonly digests: readonly string[];
 }
 
 export interface SubmitInput {
@@ -47,10 +59,21 @@ export async function submit(db: Db, input: SubmitInput): Promise<SubmitResult> 
   if (missing) return { ok: false, missing };
   const ids: number[] = [];
   for (const [step, submission] of input.steps.entries()) ids.push(await insertSubmission(db, input, submission, step));
-  for (const [step, submission] of input.steps.entries())
-    await insertDependencies(db, ids, submission, ids[step] as number);
+  for (const [step, submission] of input.steps.entries()) await connect(db, ids, submission, ids[step] as number);
   if (!input.open) for (const id of ids) await openGate(db, id);
   return { ok: true, ids, repeated: false };
+}
+
+async function connect(db: Db, ids: readonly number[], submission: NewSubmission, id: number): Promise<void> {
+  await insertDependencies(db, ids, submission, id);
+  if (submission.from.length === 0) return;
+  // The spec names steps of this request by their place; what was stored names submissions.
+  const spec = JSON.parse(submission.spec) as { from: Record<string, unknown>[] };
+  const from = spec.from.map(({ step: _step, ...one }, i) => {
+    const on = submission.from[i];
+    return on && 'step' in on ? { ...one, submission: ids[on.step] } : one;
+  });
+  await db.run(sql`update submissions set spec = ${JSON.stringify({ ...spec, from })} where id = ${id}`);
 }
 
 /** Two servers may get the same request at once (a repeated one): the second waits for the first. */
@@ -84,14 +107,33 @@ async function insertSubmission(db: Db, input: SubmitInput, submission: NewSubmi
   const row = await firstRow<{ id: number }>(
     db,
     sql`insert into submissions
-      (project_id, queue_id, owner, name, request_id, step, created_at, priority, tasks, gate, not_before, waiting_since, spec)
+      (project_id, queue_id, owner, name, request_id, step, created_at, priority, tasks, gate, not_before, waiting_since, spec, extras, question)
     values (${input.projectId}, ${queue}, ${input.owner}, ${submission.name}, ${input.requestId}, ${step}, ${db.now}, ${submission.priority}, 0, 'loading',
-      ${submission.notBefore}, ${db.now}, ${submission.spec}) returning id`,
+      ${submission.notBefore}, ${db.now}, ${submission.spec}, ${extrasOf(submission)}, ${submission.question}) returning id`,
   );
   const id = row?.id as number;
+  await useDigests(db, input.projectId, id, submission.digests);
   if (submission.array) await insertArray(db, id, submission.array);
-  if (submission.items && submission.items.payloads.length > 0) await insertItems(db, id, submission.items);
+  if (submission.items && submission.items.payloads.length > 0) {
+    await insertItems(db, id, submission.items);
+    await useDigests(db, input.projectId, id, submission.items.digests);
+  }
   return id;
+}
+
+function extrasOf(submission: NewSubmission): number {
+  return (
+    (submission.from.length > 0 ? EXTRAS.from : 0) +
+    (submission.hasCheckpoint ? EXTRAS.checkpoint : 0) +
+    (submission.reuse ? EXTRAS.reuse : 0)
+  );
+}
+
+async function useDigests(db: Db, projectId: number, id: number, digests: readonly string[]): Promise<void> {
+  await recordUses(
+    db,
+    digests.map((digest) => ({ projectId, submissionId: id, digest })),
+  );
 }
 
 async function queueOf(db: Db, projectId: number, owner: string, shapeKey: string): Promise<number> {
@@ -194,6 +236,7 @@ export async function addItems(db: Db, input: { id: number; offset: number; item
   if (row.tasks === input.offset + input.items.payloads.length) return { ok: true };
   if (row.tasks !== input.offset) return { ok: false, refusal: 'wrong-offset', tasks: row.tasks };
   await insertItems(db, input.id, input.items);
+  await useDigests(db, row.project_id, input.id, input.items.digests);
   return { ok: true };
 }
 
@@ -209,10 +252,11 @@ async function openGate(db: Db, id: number): Promise<void> {
     gate: Gate;
     waiting_for: number;
     not_before: number | null;
+    reused: number;
   }>(
     db,
     sql`
-    select tasks, project_id, gate, waiting_for, not_before from submissions where id = ${id} and request_id is not null ${db.lock.rows}`,
+    select tasks, project_id, gate, waiting_for, not_before, reused from submissions where id = ${id} and request_id is not null ${db.lock.rows}`,
   );
   if (row?.gate !== 'loading') return;
   const waits = row.waiting_for > 0 || (row.not_before !== null && row.not_before > db.now);
@@ -220,7 +264,8 @@ async function openGate(db: Db, id: number): Promise<void> {
     sql`update submissions set gate = ${waits ? 'waiting' : 'open'}, claimable = 1, waiting_since = ${db.now} where id = ${id}`,
   );
   await recordDeltas(db, [
-    { projectId: row.project_id, submissionId: id, state: waits ? 'waiting' : 'queued', n: row.tasks },
+    { projectId: row.project_id, submissionId: id, state: waits ? 'waiting' : 'queued', n: row.tasks - row.reused },
+    { projectId: row.project_id, submissionId: id, state: 'succeeded', n: row.reused },
   ]);
   if (row.waiting_for > 0) await touchDependencies(db, row.project_id, id);
 }
@@ -234,22 +279,4 @@ async function touchDependencies(db: Db, projectId: number, id: number): Promise
     db,
     on.map((row) => ({ projectId, submissionId: row.on_submission })),
   );
-}
-
-/** What was never completed is removed: the client that was loading it is gone. Returns how many submissions. */
-export async function dropAbandoned(db: Db, input: { olderThanMs: number }): Promise<number> {
-  const stale = await db.rows<{ id: number; request_id: string | null }>(
-    sql`select id, request_id from submissions where gate = 'loading' and waiting_since < ${db.now - input.olderThanMs} limit 1`,
-  );
-  for (const { id, request_id: request } of stale) {
-    // The whole request is forgotten first, so that nobody completes it, or adds to it, while it goes in chunks.
-    await db.run(sql`update submissions set request_id = null where request_id = ${request} and gate = 'loading'`);
-    const removed = await db.run(
-      sql`delete from tasks where submission_id = ${id} and idx in (select idx from tasks where submission_id = ${id} limit 10000)`,
-    );
-    if (removed > 0) return 1;
-    await db.run(sql`delete from dependencies where submission_id = ${id}`);
-    await db.run(sql`delete from submissions where id = ${id} and gate = 'loading'`);
-  }
-  return stale.length;
 }

@@ -46,6 +46,8 @@ export interface NewWorker {
   readonly host: string;
   readonly pid: number;
   readonly zone: string | null;
+  /** JSON: the addresses where it serves its cache to others of its zone. */
+  readonly share: string | null;
   readonly version: string;
   readonly kinds: readonly string[];
   /** JSON. */
@@ -68,12 +70,12 @@ export async function lockWorker(db: Db, session: string): Promise<WorkerRow | u
 }
 
 /** A new session. Of the one that it replaces it takes over what is still held; the rest is lost at once, and need not wait for a lease. */
-export async function registerWorker(db: Db, worker: NewWorker): Promise<{ number: number }> {
+export async function registerWorker(db: Db, worker: NewWorker): Promise<{ number: number; now: number }> {
   const row = await firstRow<{ number: number }>(
     db,
     sql`insert into workers
-      (session_id, secret_hash, token_id, name, host, pid, zone, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, replaces, state)
-    values (${worker.session}, ${worker.secretHash}, ${worker.tokenId}, ${worker.name}, ${worker.host}, ${worker.pid}, ${worker.zone}, ${worker.version},
+      (session_id, secret_hash, token_id, name, host, pid, zone, share, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, replaces, state)
+    values (${worker.session}, ${worker.secretHash}, ${worker.tokenId}, ${worker.name}, ${worker.host}, ${worker.pid}, ${worker.zone}, ${worker.share}, ${worker.version},
       ${JSON.stringify(worker.kinds)}, ${worker.total}, ${worker.labels}, ${worker.projects === null ? null : JSON.stringify(worker.projects)},
       ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.replaces?.session ?? null}, 'alive')
     returning number`,
@@ -85,7 +87,7 @@ export async function registerWorker(db: Db, worker: NewWorker): Promise<{ numbe
       await loseWorkers(db, [old.session_id], sql`state <> 'ended'`);
     }
   }
-  return { number: row?.number ?? 0 };
+  return { number: row?.number ?? 0, now: db.now };
 }
 
 /** Also from a session that replaced the same one and was never used: the answer that told of it got lost. */

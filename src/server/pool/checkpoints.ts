@@ -1,0 +1,32 @@
+import { parseTaskId } from '../../ground/base/task-id.ts';
+import { type Principal, requireScope } from '../access/principal.ts';
+import { sha256 } from '../store/secrets.ts';
+import type { Parts } from './parts.ts';
+import { type NamedFile, requireFiles } from './trees.ts';
+
+export interface CheckpointFacts {
+  readonly task: string;
+  readonly attempt: number;
+  readonly secret: string;
+  readonly number: number;
+  readonly files: readonly (NamedFile & { readonly size: number })[];
+}
+
+/** Keeps a checkpoint of an attempt that is the task's last one. Its files are there, or it is refused. */
+export async function keepCheckpoint(parts: Parts, who: Principal, facts: CheckpointFacts) {
+  requireScope(who, 'work');
+  const { submission, index } = parseTaskId(facts.task);
+  const task = await parts.store.getTask({ submission, idx: index });
+  if (!task) return { answer: 'stale-attempt' as const };
+  await requireFiles(parts, task.project_id, facts.files);
+  const answer = await parts.store.keepCheckpoint({
+    submission,
+    idx: index,
+    attempt: facts.attempt,
+    number: facts.number,
+    secretHash: sha256(facts.secret),
+    files: JSON.stringify(facts.files),
+    digests: facts.files.map((file) => file.digest),
+  });
+  return { answer };
+}

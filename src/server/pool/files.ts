@@ -1,0 +1,140 @@
+import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
+import { parseDigest } from '../../ground/base/digest.ts';
+import { PilotageError } from '../../ground/base/errors.ts';
+import { formatSize } from '../../ground/base/size.ts';
+import { type Principal, requireScope } from '../access/principal.ts';
+import type { Received } from '../blobs/blobs.ts';
+import type { Parts } from './parts.ts';
+import { projectOf } from './projects.ts';
+
+/** Files are for those who submit and for those who run: both hold tokens for the project. */
+function requireAny(who: Principal): void {
+  if (who.scopes.includes('work')) return;
+  requireScope(who, 'read');
+}
+
+/** With sizes: refuses at once what would be over the quota, before any of it is sent. */
+export async function missingBlobs(
+  parts: Parts,
+  who: Principal,
+  project: string,
+  asked: { readonly digests: readonly string[]; readonly sizes?: readonly number[] | undefined },
+): Promise<string[]> {
+  requireAny(who);
+  const { id } = await projectOf(parts, who, project);
+  const { digests, sizes } = asked;
+  if (sizes && sizes.length !== digests.length)
+    throw new PilotageError(
+      'bad-request',
+      `${digests.length} digests came with ${sizes.length} sizes: give one for each`,
+    );
+  const missing = await parts.store.missingBlobs({ projectId: id, digests, graceMs: parts.settings.blobGraceMs });
+  if (sizes && missing.length > 0) {
+    const sizeOf = new Map(digests.map((digest, i) => [digest, sizes[i] ?? 0]));
+    const bytes = missing.reduce((sum, digest) => sum + (sizeOf.get(digest) ?? 0), 0);
+    await refuseOverQuota(parts, { id, project }, bytes);
+  }
+  return missing;
+}
+
+async function refuseOverQuota(parts: Parts, { id, project }: { id: number; project: string }, more: number) {
+  const quota = await parts.store.findQuota({ projectId: id });
+  if (quota && quota.bytes + more > quota.quotaBytes) throw overQuota(project, quota, more);
+}
+
+function overQuota(project: string, { quotaBytes, bytes }: { quotaBytes: number; bytes: number }, more: number) {
+  return new PilotageError(
+    'over-quota',
+    `${formatSize(more)} more do not fit into project '${project}': it may keep ${formatSize(quotaBytes)} and keeps ${formatSize(bytes)}. Remove finished submissions with 'pilotage forget', or ask an administrator for more ('pilotage project quota ${project} SIZE')`,
+  );
+}
+
+export interface Upload {
+  readonly id: string | undefined;
+  readonly offset: number;
+  /** Bytes that are about to come, if the client says. */
+  readonly length: number | undefined;
+}
+
+/** Resolves when the project has the bytes, verified and on disk. */
+export async function putBlob(
+  parts: Parts,
+  who: Principal,
+  to: { readonly project: string; readonly digest: string },
+  upload: Upload,
+  bytes: Readable,
+): Promise<void> {
+  requireAny(who);
+  const { id } = await projectOf(parts, who, to.project);
+  const digest = parseDigest(to.digest);
+  if (!(await parts.store.findBlob({ projectId: id, digest })))
+    await refuseOverQuota(parts, { id, project: to.project }, upload.offset + (upload.length ?? 0));
+  const received = await parts.blobs.receive({ digest, id: upload.id ?? randomUUID(), offset: upload.offset, bytes });
+  try {
+    await add(parts, { projectId: id, project: to.project, digest }, received);
+  } finally {
+    await received.discard();
+  }
+}
+
+const LOOK_MS = 50;
+
+/**
+ * Bytes first, then the row. A removal of the same bytes may be under way: while it is, nobody adds them; and after the
+ * row is there, which keeps others from beginning one, the bytes are put in place once more, in case they went before.
+ */
+async function add(
+  parts: Parts,
+  to: { projectId: number; project: string; digest: string },
+  received: Received,
+): Promise<void> {
+  const { projectId, digest } = to;
+  for (;;) {
+    await received.place();
+    const added = await parts.store.addBlob({
+      projectId,
+      digest,
+      size: received.size,
+      graceMs: parts.settings.blobGraceMs,
+    });
+    if (added === 'added') return received.place();
+    if (added !== 'being-removed') throw overQuota(to.project, added.overQuota, received.size);
+    await pause(LOOK_MS, undefined, { signal: parts.closing });
+  }
+}
+
+export async function uploadState(
+  parts: Parts,
+  who: Principal,
+  upload: { readonly project: string; readonly digest: string; readonly upload: string },
+): Promise<{ received: number }> {
+  requireAny(who);
+  await projectOf(parts, who, upload.project);
+  return { received: await parts.blobs.received(parseDigest(upload.digest), upload.upload) };
+}
+
+export async function getBlob(parts: Parts, who: Principal, project: string, digest: string, start: number) {
+  requireAny(who);
+  const { id } = await projectOf(parts, who, project);
+  const known = await parts.store.findBlob({ projectId: id, digest });
+  if (!known) throw new PilotageError('not-found', `project '${project}' has no bytes ${digest}`);
+  return parts.blobs.get(parseDigest(digest), start);
+}
+
+export async function projectUsage(parts: Parts, who: Principal, project: string) {
+  requireScope(who, 'read');
+  const { id } = await projectOf(parts, who, project);
+  const { blobs, bytes, unreferencedBlobs, unreferencedBytes, quotaBytes } = await parts.store.projectUsage({
+    projectId: id,
+  });
+  return { project, blobs, bytes, unreferencedBlobs, unreferencedBytes, quotaBytes };
+}
+
+export async function setQuota(parts: Parts, who: Principal, project: string, bytes: number | null) {
+  requireScope(who, 'admin');
+  const { id } = await projectOf(parts, who, project);
+  await parts.store.setQuota({ projectId: id, bytes });
+  return projectUsage(parts, who, project);
+}

@@ -1,0 +1,85 @@
+import { countsOf, recordDeltas } from '../counts.ts';
+import { type Db, firstRow } from '../db.ts';
+import { sql } from '../sql.ts';
+
+export type ForgetResult = 'forgotten' | 'unfinished' | 'unknown' | { readonly neededBy: number };
+
+/**
+ * A finished submission goes for good. It is out of sight at once, like one that was never completed; its rows go in
+ * chunks after that (`removeChunk`), and its files when nothing else refers to them.
+ */
+export async function forgetSubmission(db: Db, input: { id: number }): Promise<ForgetResult> {
+  const { id } = input;
+  const row = await firstRow<{ project_id: number; gate: string; ending: string | null }>(
+    db,
+    sql`select project_id, gate, ending from submissions where id = ${id} ${db.lock.rows}`,
+  );
+  if (!row || row.gate === 'loading') return 'unknown';
+  const counts = (await countsOf(db, [id])).get(id);
+  if (!counts || row.ending !== null || counts.waiting + counts.queued + counts.running > 0) return 'unfinished';
+  const dependent = await unfinishedDependent(db, id);
+  if (dependent !== undefined) return { neededBy: dependent };
+  await db.run(
+    sql`update submissions set gate = 'loading', request_id = null, claimable = 0, waiting_since = 0, question = null where id = ${id}`,
+  );
+  await recordDeltas(
+    db,
+    (Object.keys(counts) as (keyof typeof counts)[]).map((state) => ({
+      projectId: row.project_id,
+      submissionId: id,
+      state,
+      n: -counts[state],
+    })),
+  );
+  return 'forgotten';
+}
+
+async function unfinishedDependent(db: Db, id: number): Promise<number | undefined> {
+  const dependents = await db.rows<{ id: number }>(
+    sql`select distinct s.id from dependencies d join submissions s on s.id = d.submission_id
+    where d.on_submission = ${id} and s.gate <> 'loading' order by s.id`,
+  );
+  for (const { id: dependent } of dependents) {
+    const counts = (await countsOf(db, [dependent])).get(dependent);
+    if (counts && counts.waiting + counts.queued + counts.running > 0) return dependent;
+  }
+  return undefined;
+}
+
+/** Rows that go in one transaction. */
+const CHUNK = 10_000;
+
+/**
+ * Removes a part of a submission that nobody sees: one that was never completed because its client is gone, or one that
+ * was forgotten. Returns how many submissions there were; 0: nothing is left to do.
+ */
+export async function removeChunk(db: Db, input: { olderThanMs: number }): Promise<number> {
+  const stale = await firstRow<{ id: number; request_id: string | null }>(
+    db,
+    sql`select id, request_id from submissions where gate = 'loading' and waiting_since < ${db.now - input.olderThanMs} limit 1`,
+  );
+  if (!stale) return 0;
+  const { id, request_id: request } = stale;
+  // The whole request is forgotten first, so that nobody completes it, or adds to it, while it goes in chunks.
+  if (request !== null)
+    await db.run(sql`update submissions set request_id = null where request_id = ${request} and gate = 'loading'`);
+  const removed = await db.run(
+    sql`delete from tasks where submission_id = ${id} and idx in (select idx from tasks where submission_id = ${id} limit ${CHUNK})`,
+  );
+  if (removed > 0) return 1;
+  for (const table of [sql`attempts`, sql`logs`, sql`late_reports`, sql`checkpoints`, sql`checkpoint_blobs`]) {
+    const gone = await db.run(
+      sql`delete from ${table} where submission_id = ${id} and idx in (select idx from ${table} where submission_id = ${id} limit ${CHUNK})`,
+    );
+    if (gone > 0) return 1;
+  }
+  await db.run(sql`delete from blob_uses where submission_id = ${id}`);
+  await db.run(sql`delete from dependencies where submission_id = ${id} or on_submission = ${id}`);
+  // Differences that are not added up yet belong to the project's sums too.
+  if (await firstRow(db, sql`select 1 as one from count_deltas where submission_id = ${id} limit 1`)) return 0;
+  await db.run(
+    sql`delete from state_counts where submission_id = ${id} and project_id = (select project_id from submissions where id = ${id})`,
+  );
+  await db.run(sql`delete from submissions where id = ${id} and gate = 'loading'`);
+  return 1;
+}
