@@ -8,6 +8,11 @@ const context = processContext({
   version: VERSION,
   serve: async (options) => (await import('./serve/serve-command.ts')).runServe(options),
   worker: async (options) => (await import('./worker-command.ts')).runWorker(options),
+  cache: {
+    show: async (...how) => (await import('./cache-command.ts')).cacheCommands.show(...how),
+    list: async (...how) => (await import('./cache-command.ts')).cacheCommands.list(...how),
+    prune: async (...how) => (await import('./cache-command.ts')).cacheCommands.prune(...how),
+  },
 });
 
 process.exitCode = await runCli(process.argv.slice(2), context);

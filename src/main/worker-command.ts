@@ -1,11 +1,10 @@
 import { readFileSync, statSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
-import path from 'node:path';
 import pino from 'pino';
 import { PilotageError } from '../ground/base/errors.ts';
 import { createClient } from '../ground/client/client.ts';
 import { httpTransport } from '../ground/client/http-transport.ts';
 import { startWorker, type Worker } from '../worker/worker/worker.ts';
+import { usualWorkDirectory } from './usual-work-directory.ts';
 
 /** What `pilotage worker` was told, already read from flags, environment and files. Sizes in bytes, times in seconds. */
 export interface WorkerCommandOptions {
@@ -23,6 +22,10 @@ export interface WorkerCommandOptions {
   readonly cacheBytes?: number;
   readonly name?: string;
   readonly zone?: string;
+  /** How it feeds workers of its zone; false: not at all. */
+  readonly share?:
+    | false
+    | { readonly listen?: { readonly host: string; readonly port: number }; readonly address?: string };
   readonly labels?: Readonly<Record<string, string>>;
   readonly projects?: readonly string[];
   readonly wallTimeSeconds?: number;
@@ -55,7 +58,7 @@ export async function runWorker(options: WorkerCommandOptions): Promise<number> 
     log,
     server: target,
     environment: process.env,
-    workDirectory: workDirectory ?? path.join(tmpdir(), `pilotage-worker-${userInfo().uid}`),
+    workDirectory: workDirectory ?? usualWorkDirectory(),
   });
   const forget = obeySignals(worker);
   try {

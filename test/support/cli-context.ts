@@ -30,10 +30,17 @@ export async function cli(argv: readonly string[], own: Partial<CliContext> = {}
     onInterrupt: () => () => {},
     serve: start,
     worker: start,
+    cache: NO_CACHE,
     ...own,
   });
   return { code, stdout: stdout.text(), stderr: stderr.text(), started };
 }
+
+const NO_CACHE: CliContext['cache'] = {
+  show: () => Promise.reject(new Error('no cache here')),
+  list: () => Promise.reject(new Error('no cache here')),
+  prune: () => Promise.reject(new Error('no cache here')),
+};
 
 class Collector extends PassThrough {
   readonly #pieces: Buffer[] = [];

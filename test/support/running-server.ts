@@ -27,6 +27,8 @@ export interface CommandOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
+  /** What it is started with, as `ip netns exec NAME`. */
+  readonly exec?: readonly string[];
 }
 
 export interface RunningServer {
@@ -95,9 +97,10 @@ async function isHealthy(data: string, pid: number | undefined): Promise<boolean
 }
 
 /** Starts the program with an environment that holds nothing of Pilotage but what is given. */
-export function startCommand(argv: readonly string[], { cwd, env, stdin }: CommandOptions): Running {
+export function startCommand(argv: readonly string[], { cwd, env, stdin, exec = [] }: CommandOptions): Running {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('PILOTAGE_'));
-  const child = spawn(process.execPath, [MAIN, ...argv], {
+  const [program = process.execPath, ...words] = [...exec, process.execPath, MAIN, ...argv];
+  const child = spawn(program, words, {
     env: { ...Object.fromEntries(inherited), ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
     ...(cwd === undefined ? {} : { cwd }),

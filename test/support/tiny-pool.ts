@@ -13,7 +13,9 @@ import type {
   RegisterRequest,
   Report,
 } from '../../src/ground/protocol/exchange.ts';
+import type { HoldsRequest, SourceRequest } from '../../src/ground/protocol/peer.ts';
 import type { TaskSpec } from '../../src/ground/protocol/spec.ts';
+import { createTinyZone, type TinyZone } from './tiny-zone.ts';
 
 export interface PoolTask {
   readonly claim: Claim;
@@ -31,6 +33,13 @@ export interface TinyPool {
   readonly registrations: RegisterRequest[];
   readonly blobs: Map<string, Buffer>;
   readonly uploads: string[];
+  /** Downloads: of what, from where on. */
+  readonly downloads: { digest: string; start: number }[];
+  /** Waited for before each piece of a download is sent: a slow server, or one that breaks off (by rejecting). */
+  sending: (digest: string, offset: number) => Promise<void> | void;
+  readonly zone: TinyZone;
+  /** The server's clock. */
+  clock: () => number;
   readonly left: string[];
   instruction: ExchangeReply['instruction'];
   followSeconds: number;
@@ -48,7 +57,9 @@ export interface TinyPool {
   close(): Promise<void>;
 }
 
-export async function startTinyPool(): Promise<TinyPool> {
+const PIECE_BYTES = 64 * 1024;
+
+export async function startTinyPool(host = '127.0.0.1'): Promise<TinyPool> {
   let submissions = 0;
   let sessionCount = 0;
   const sessions = new Map<string, { secret: string; number: number; dropped: Set<string>; given: Set<string> }>();
@@ -64,6 +75,10 @@ export async function startTinyPool(): Promise<TinyPool> {
     registrations: [],
     blobs: new Map(),
     uploads: [],
+    downloads: [],
+    sending: () => undefined,
+    zone: createTinyZone(() => pool.clock()),
+    clock: () => Date.now(),
     left: [],
     instruction: 'work',
     followSeconds: 0,
@@ -141,7 +156,11 @@ export async function startTinyPool(): Promise<TinyPool> {
     response: http.ServerResponse,
   ): Promise<unknown> => {
     if (path === '/workers') return register(body as RegisterRequest);
-    const exchange = /^\/workers\/([^/]+)\/(exchange|leave)$/.exec(path);
+    if (path === '/ticket-keys') {
+      pool.zone.keysAsked += 1;
+      return { keys: pool.zone.keys };
+    }
+    const exchange = /^\/workers\/([^/]+)\/(exchange|leave|source|holds)$/.exec(path);
     if (exchange) return ofSession(request, { id: exchange[1] ?? '', what: exchange[2] ?? '', body, response });
     return blobRoute(request, path, body, response);
   };
@@ -150,6 +169,7 @@ export async function startTinyPool(): Promise<TinyPool> {
     pool.registrations.push(body);
     sessionCount += 1;
     const session = `s${sessionCount}`;
+    pool.zone.join(session, body.share);
     sessions.set(session, { secret: `k${sessionCount}`, number: 0, dropped: new Set(), given: new Set() });
     return {
       worker: `w${sessionCount}`,
@@ -157,6 +177,7 @@ export async function startTinyPool(): Promise<TinyPool> {
       secret: `k${sessionCount}`,
       heartbeatSeconds: pool.heartbeatSeconds,
       leaseSeconds: pool.heartbeatSeconds * 2,
+      now: pool.clock(),
     };
   };
 
@@ -171,6 +192,17 @@ export async function startTinyPool(): Promise<TinyPool> {
       pool.left.push(call.id);
       sessions.delete(call.id);
       return { changed: 0 };
+    }
+    if (call.what === 'source') {
+      const wanted = call.body as SourceRequest;
+      const size = pool.blobs.get(wanted.digest)?.length;
+      if (size === undefined) return void refuse(call.response, 404, 'not-found');
+      return pool.zone.source(call.id, wanted, size);
+    }
+    if (call.what === 'holds') {
+      pool.zone.holds(call.id, call.body as HoldsRequest);
+      call.response.writeHead(204).end();
+      return undefined;
     }
     const body = call.body as ExchangeRequest;
     if (body.number <= session.number) return void refuse(call.response, 409, 'stale-exchange');
@@ -239,7 +271,8 @@ export async function startTinyPool(): Promise<TinyPool> {
       const { digests } = body as { digests: string[] };
       return { missing: digests.filter((digest) => !pool.blobs.has(digest)) };
     }
-    const digest = /\/blobs\/([0-9a-f]{64})$/.exec(path)?.[1];
+    if (/\/uploads\/[^/]+$/.test(path)) return { received: 0 };
+    const digest = /\/blobs\/([0-9a-f]{64})(\?.*)?$/.exec(path)?.[1];
     if (!digest) return void refuse(response, 404, 'not-found');
     if (request.method === 'PUT') {
       const bytes = body as Buffer;
@@ -250,12 +283,33 @@ export async function startTinyPool(): Promise<TinyPool> {
     }
     const bytes = pool.blobs.get(digest);
     if (!bytes) return void refuse(response, 404, 'not-found');
-    response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(bytes);
+    const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
+    pool.downloads.push({ digest, start });
+    void sendBytes(response, bytes.subarray(start), (at) => pool.sending(digest, start + at));
     return undefined;
   };
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return Object.assign(pool, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+  const sendBytes = async (
+    response: http.ServerResponse,
+    bytes: Buffer,
+    before: (at: number) => Promise<void> | void,
+  ): Promise<void> => {
+    response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': bytes.length });
+    const closed = new Promise<void>((resolve) => response.once('close', resolve));
+    const drained = (): Promise<void> => new Promise((resolve) => response.once('drain', resolve));
+    try {
+      for (let at = 0; at < bytes.length && !response.destroyed; at += PIECE_BYTES) {
+        await before(at);
+        if (!response.write(bytes.subarray(at, at + PIECE_BYTES))) await Promise.race([drained(), closed]);
+      }
+      response.end();
+    } catch {
+      response.destroy();
+    }
+  };
+
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  return Object.assign(pool, { url: `http://${host}:${(server.address() as AddressInfo).port}` });
 }
 
 function send(response: http.ServerResponse, value: unknown): void {

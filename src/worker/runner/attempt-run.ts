@@ -1,5 +1,6 @@
 import type { Claim, HeldAttempt, LogChunk, Report } from '../../ground/protocol/exchange.ts';
 import type { TaskSpec } from '../../ground/protocol/spec.ts';
+import type { Checkpoints } from '../staging/checkpoints.ts';
 import type { Staging } from '../staging/staging.ts';
 import type { ServerAddress } from './environment.ts';
 import type { SpawnerLink } from './spawner-link.ts';
@@ -13,6 +14,7 @@ export interface RunnerOptions {
   readonly baseEnv: Readonly<Record<string, string>>;
   readonly server: ServerAddress;
   readonly staging: Staging;
+  readonly checkpoints: Checkpoints;
   readonly keepSandboxes: boolean;
   /** Between TERM and KILL. 10 s. */
   readonly killAfterSeconds?: number;

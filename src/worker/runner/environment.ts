@@ -17,6 +17,8 @@ export interface EnvironmentFacts {
   readonly gpus: readonly number[];
   readonly server: ServerAddress;
   readonly mark: string;
+  /** The checkpoint that was put back: `<attempt>.<number>`. */
+  readonly checkpoint?: string;
 }
 
 const MAX_PAYLOAD_BYTES = 32 * 1024;
@@ -49,6 +51,7 @@ export function attemptEnvironment(facts: EnvironmentFacts): Record<string, stri
     PILOTAGE_PROGRESS_FILE: `${directory}/progress`,
     PILOTAGE_SERVER: server.url,
     PILOTAGE_TOKEN_FILE: `${directory}/token`,
+    ...(facts.checkpoint === undefined ? {} : { PILOTAGE_CHECKPOINT: facts.checkpoint }),
     ...memoryOf(spec),
     ...(server.fingerprint === undefined ? {} : { PILOTAGE_FINGERPRINT: server.fingerprint }),
     ...payloadOf(claim),

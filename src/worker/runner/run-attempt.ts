@@ -1,17 +1,19 @@
 /** One attempt: stage its inputs → run its program → keep its outputs and logs → report. */
-import { mkdir } from 'node:fs/promises';
-import { messageOf } from '../../ground/base/errors.ts';
-import { fillPlaceholders, valuesOf } from '../../ground/base/placeholders.ts';
+import { messageOf, PilotageError } from '../../ground/base/errors.ts';
+import type { Checkpoint } from '../../ground/protocol/checkpoint.ts';
 import type { Report } from '../../ground/protocol/exchange.ts';
 import type { InputFile, OutputPattern } from '../../ground/protocol/spec.ts';
 import type { StagingJob } from '../staging/staging.ts';
 import type { Assignment, AttemptRun, RunnerOptions } from './attempt-run.ts';
+import { type Checkpointer, createCheckpointer } from './checkpointer.ts';
 import { attemptEnvironment, attemptToken } from './environment.ts';
 import { explainNotStarted } from './explain-not-started.ts';
+import { type Filled, fillSpec } from './fill-spec.ts';
 import { type Judged, judgeEnd } from './judge-end.ts';
 import { type Program, type ProgramEnd, startProgram } from './program.ts';
 import { createProgramLog, takeChunks } from './program-log.ts';
 import { createProgressFile } from './progress-file.ts';
+import { putBackCheckpoint } from './put-back-checkpoint.ts';
 import type { Sampler } from './sampler.ts';
 import { WITHDRAWN } from './spawner-messages.ts';
 
@@ -23,16 +25,10 @@ export interface AttemptOrder extends Assignment {
   readonly options: RunnerOptions;
 }
 
-/** The spec with this task's values in it. */
-interface Filled {
-  readonly command: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly inputs: readonly InputFile[];
-  readonly outputs: readonly OutputPattern[];
-}
-
 /** When the worker ends, outputs that are on their way get so long. */
 const LAST_UPLOAD_MS = 20_000;
+/** Between checkpoints, unless the task says otherwise. */
+const CHECKPOINT_SECONDS = 600;
 
 export function runAttempt(order: AttemptOrder): AttemptRun {
   const { claim, directory, options } = order;
@@ -44,37 +40,64 @@ export function runAttempt(order: AttemptOrder): AttemptRun {
   let cut: 'dropped' | 'stopped' | undefined;
   let program: Program | undefined;
   let phase: 'staging' | 'running' | 'keeping' = 'staging';
+  let begunFrom: Checkpoint | undefined;
+  let checkpointer: Checkpointer | undefined;
 
   const pipeline = async (): Promise<Report> => {
-    const filled = fill(order);
+    const filled = fillSpec(order);
     if ('fault' in filled) return failed({ reason: 'start-failed', message: filled.fault });
-    if (filled.inputs.length > 0) {
-      const fault = await stage(filled.inputs);
-      if (cut) return toReport({ outcome: 'released' });
-      if (fault !== undefined) return failed({ reason: 'input-failed', message: fault });
-    }
+    if (claim.fault !== undefined) return failed({ reason: 'input-failed', message: claim.fault });
+    // Without files the program starts at once: short ones are many.
+    const notStaged = filled.inputs.length > 0 || claim.checkpoints ? await stage(filled.inputs) : undefined;
+    if (cut) return toReport({ outcome: 'released' });
+    if (notStaged) return toReport(notStaged);
     phase = 'running';
-    program = start(order, filled);
+    program = start(order, filled, begunFrom);
+    if (filled.checkpoint.length > 0) checkpointer = checkpointsOf(filled.checkpoint);
+    checkpointer?.start();
     const end = await program.ended;
     phase = 'keeping';
+    if (cut) limitUploads();
     programEnded.resolve();
     return conclude(end, filled);
   };
 
-  const stage = async (files: readonly InputFile[]): Promise<string | undefined> => {
+  /** Undefined: all is in place. A full disk is this machine's fault, not the task's. */
+  const stage = async (
+    files: readonly InputFile[],
+  ): Promise<Pick<Report, 'outcome' | 'reason' | 'message'> | undefined> => {
     try {
-      await mkdir(job.sandbox, { recursive: true, mode: 0o700 });
-      await options.staging.stage(job, files);
+      if (files.length > 0) await options.staging.stage(job, files);
+      if (claim.checkpoints) begunFrom = await putBackCheckpoint(options.staging, job, claim.checkpoints, told);
       return undefined;
     } catch (error) {
-      return messageOf(error);
+      const full = error instanceof PilotageError && error.code === 'storage-full' ? error : await asFull(error);
+      if (full) return { outcome: 'released', message: full.message };
+      return { outcome: 'failed', reason: 'input-failed', message: messageOf(error) };
     }
   };
+  const limitUploads = (): void => void setTimeout(() => wanted.abort(), LAST_UPLOAD_MS).unref();
+  const asFull = (error: unknown) => options.staging.asStorageFull(directory, error).catch(() => undefined);
+  const told = (what: string): void => options.told(`task ${claim.task}: ${what}`);
+
+  const checkpointsOf = (patterns: readonly string[]): Checkpointer =>
+    createCheckpointer({
+      claim,
+      job,
+      patterns,
+      intervalSeconds: order.spec.checkpoint?.intervalSeconds ?? CHECKPOINT_SECONDS,
+      checkpoints: options.checkpoints,
+      begunWith: begunFrom?.files ?? [],
+      told: options.told,
+    });
 
   const conclude = async (end: ProgramEnd, filled: Filled): Promise<Report> => {
     if (end.is === 'not-started') {
       if (end.code === WITHDRAWN) return toReport({ outcome: 'released' });
       const { code, message } = end;
+      // The spawner says which directory it could not make; why not is in the message.
+      const full = await asFull({ code: /^[A-Z]+(?=:)/.exec(message)?.[0] ?? code });
+      if (full) return toReport({ outcome: 'released', message: full.message });
       const searchPath = filled.env.PATH ?? options.baseEnv.PATH ?? '';
       const why = explainNotStarted({
         command: filled.command[0] ?? '',
@@ -87,6 +110,7 @@ export function runAttempt(order: AttemptOrder): AttemptRun {
         ? toReport({ outcome: 'released', message: why.message })
         : failed({ reason: why.reason, message: why.message });
     }
+    await checkpointer?.end(end.is === 'ended' && cut !== 'dropped' && judgeEnd(end, cut).outcome !== 'succeeded');
     if (end.is === 'lost')
       return toReport({
         outcome: 'lost',
@@ -143,6 +167,7 @@ export function runAttempt(order: AttemptOrder): AttemptRun {
     task: claim.task,
     attempt: claim.attempt,
     secret: claim.secret,
+    ...(begunFrom ? { checkpoint: { attempt: begunFrom.attempt, number: begunFrom.number } } : {}),
     ...how,
     ...(how.message === undefined ? {} : { message: how.message.slice(0, 4000) }),
   });
@@ -164,7 +189,7 @@ export function runAttempt(order: AttemptOrder): AttemptRun {
       cut ??= cause;
       program?.terminate();
       if (cause === 'dropped' || phase === 'staging') wanted.abort();
-      else if (phase === 'keeping') setTimeout(() => wanted.abort(), LAST_UPLOAD_MS).unref();
+      else if (phase === 'keeping') limitUploads();
     },
     withdraw: () => program?.withdraw(),
     state: () => {
@@ -178,7 +203,7 @@ export function runAttempt(order: AttemptOrder): AttemptRun {
   };
 }
 
-function start(order: AttemptOrder, filled: Filled): Program {
+function start(order: AttemptOrder, filled: Filled, begunFrom: Checkpoint | undefined): Program {
   const { claim, spec, id, mark, directory, gpus, options } = order;
   const memoryLimit = spec.memoryLimit ?? spec.resources?.memory;
   return startProgram(order.lane.spawner, order.sampler, {
@@ -188,7 +213,16 @@ function start(order: AttemptOrder, filled: Filled): Program {
       lane: order.lane.id,
       directory,
       command: filled.command,
-      env: attemptEnvironment({ claim, spec, taskEnv: filled.env, directory, gpus, server: options.server, mark }),
+      env: attemptEnvironment({
+        claim,
+        spec,
+        taskEnv: filled.env,
+        directory,
+        gpus,
+        server: options.server,
+        mark,
+        ...(begunFrom ? { checkpoint: `${begunFrom.attempt}.${begunFrom.number}` } : {}),
+      }),
       token: attemptToken(claim),
     },
     mark,
@@ -196,24 +230,4 @@ function start(order: AttemptOrder, filled: Filled): Program {
     ...(spec.timeLimitSeconds === undefined ? {} : { timeLimitSeconds: spec.timeLimitSeconds }),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
   });
-}
-
-/** Puts the task's values into what the whole submission shares. */
-function fill({ claim, spec }: AttemptOrder): Filled | { fault: string } {
-  if (!spec.command) return { fault: 'this task has no command: it is meant for another kind of worker' };
-  const values = valuesOf(claim.payload, Number(claim.task.split('.')[1]));
-  const missing = new Set<string>();
-  const text = (template: string): string =>
-    fillPlaceholders(template, values, (name) => {
-      missing.add(name);
-      return '';
-    });
-  const filled: Filled = {
-    command: spec.command.map(text),
-    env: Object.fromEntries(Object.entries(spec.env ?? {}).map(([name, value]) => [name, text(value)])),
-    inputs: [...(spec.inputs ?? []), ...(claim.inputs ?? [])].map((input) => ({ ...input, name: text(input.name) })),
-    outputs: (spec.outputs ?? []).map((output) => ({ ...output, pattern: text(output.pattern) })),
-  };
-  if (missing.size === 0) return filled;
-  return { fault: `the task's payload has no value for ${[...missing].map((name) => `{${name}}`).join(', ')}` };
 }

@@ -61,6 +61,7 @@ export async function startRunner(options: RunnerOptions): Promise<Runner> {
       const known = runs.get(mark);
       void known?.run.ended.then(() => {
         runs.delete(mark);
+        options.staging.settled(path.join(known.directory, 'sandbox'));
         if (!options.keepSandboxes) known.spawner.remove([known.directory]);
       });
     },

@@ -3,8 +3,10 @@ import { lstat, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import picomatch from 'picomatch';
 import { messageOf, PilotageError } from '../../ground/base/errors.ts';
-import { type FileStore, uploadFile, uploadTree } from '../../ground/client/files.ts';
+import type { FileStore } from '../../ground/client/file-store.ts';
 import { ServerUnreachable } from '../../ground/client/transport.ts';
+import { uploadPath } from '../../ground/client/upload.ts';
+import { textOfName } from '../../ground/content/readable-name.ts';
 import { parseSafePath, resolveInside } from '../../ground/content/safe-path.ts';
 import type { OutputPattern } from '../../ground/protocol/spec.ts';
 import type { OutputFile } from '../../ground/protocol/task.ts';
@@ -41,15 +43,17 @@ export async function collectOutputs(wanted: OutputsWanted): Promise<Collected> 
 }
 
 /** A literal name is a file or directory; a pattern matches files, links and directories, each taken as a whole. */
-async function findMatches(sandbox: string, pattern: string): Promise<string[]> {
+export async function findMatches(sandbox: string, pattern: string): Promise<string[]> {
   const plain = parseSafePath(pattern);
   if (!picomatch.scan(plain).isGlob) return (await exists(path.join(sandbox, plain))) ? [plain] : [];
   const matches = picomatch(plain, { dot: plain.startsWith('.') });
   const found: string[] = [];
   const open = [''];
   for (let below = open.pop(); below !== undefined; below = open.pop()) {
-    for (const entry of await readdir(path.join(sandbox, below), { withFileTypes: true })) {
-      const name = below === '' ? entry.name : `${below}/${entry.name}`;
+    const directory = path.join(sandbox, below);
+    for (const entry of await readdir(directory, { withFileTypes: true, encoding: 'buffer' })) {
+      const own = textOfName(entry.name, below === '' ? '.' : below);
+      const name = below === '' ? own : `${below}/${own}`;
       if (matches(name)) found.push(name);
       else if (entry.isDirectory()) open.push(name);
     }
@@ -57,15 +61,19 @@ async function findMatches(sandbox: string, pattern: string): Promise<string[]> 
   return found.sort();
 }
 
-async function upload(wanted: OutputsWanted, name: string): Promise<OutputFile> {
-  const file = await resolveInside(wanted.sandbox, name);
+/** Where an output really is, its links followed: inside the sandbox, a file or a directory. */
+export async function resolveOutput(sandbox: string, name: string): Promise<string> {
+  const file = await resolveInside(sandbox, name);
   if (file === undefined) throw new PilotageError('bad-request', `'${name}' is a link to nothing`);
   const stats = await stat(file);
   if (!stats.isFile() && !stats.isDirectory())
     throw new PilotageError('bad-request', `'${name}' is no file or directory`);
-  const { digest, kind, size, executable } = stats.isDirectory()
-    ? await uploadTree(wanted.store, file)
-    : await uploadFile(wanted.store, file);
+  return file;
+}
+
+async function upload(wanted: OutputsWanted, name: string): Promise<OutputFile> {
+  const file = await resolveOutput(wanted.sandbox, name);
+  const { digest, kind, size, executable } = await uploadPath(wanted.store, file);
   return { name, digest, kind, size, ...(executable ? { executable } : {}) };
 }
 

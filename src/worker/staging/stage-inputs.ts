@@ -1,26 +1,65 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, realpath, rm } from 'node:fs/promises';
+import { mkdir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { PilotageError } from '../../ground/base/errors.ts';
-import { downloadFile, type FileStore, placeTree, readTree } from '../../ground/client/files.ts';
+import { placeTree, readTree } from '../../ground/client/place-tree.ts';
+import { inLanes } from '../../ground/content/in-lanes.ts';
 import { parseSafePath } from '../../ground/content/safe-path.ts';
+import type { TreeEntry } from '../../ground/content/tree.ts';
 import type { InputFile } from '../../ground/protocol/spec.ts';
-import type { BlobCache } from './blob-cache.ts';
+import type { FetchBlob } from './cache/fetches.ts';
+import type { NodeCache } from './cache/node-cache.ts';
 
 export interface Inputs {
-  readonly store: FileStore;
-  readonly cache: BlobCache;
+  readonly cache: NodeCache;
   readonly sandbox: string;
   readonly files: readonly InputFile[];
+  /** How a blob comes here; its size when it is known. */
+  readonly fetchOf: (size?: number) => FetchBlob;
+  readonly signal: AbortSignal;
 }
+
+type Trees = ReadonlyMap<string, readonly TreeEntry[]>;
+
+/** So many blobs come at a time. */
+const PARALLEL = 8;
 
 /** Puts all inputs into the sandbox, whole and verified, or rejects. Nothing is ever written outside of it. */
 export async function stageInputs(inputs: Inputs): Promise<void> {
-  for (const input of inputs.files) {
-    const destination = await openPlace(inputs.sandbox, input.name);
-    if (input.kind === 'tree') await stageTree(inputs, input.digest, destination);
-    else await inputs.cache.place(input, destination, (digest, to) => fetch(inputs.store, digest, to));
+  await mkdir(inputs.sandbox, { recursive: true, mode: 0o700 });
+  await fetchAll(inputs, new Map(inputs.files.map(({ digest }) => [digest, undefined])));
+  const trees = await readTrees(inputs);
+  await fetchAll(inputs, new Map([...trees.values()].flat().flatMap(toSize)));
+  for (const input of inputs.files) await placeInput(inputs, input, trees);
+}
+
+/** Brings those that are not here, and keeps all of them here until the attempt is settled. */
+async function fetchAll(inputs: Inputs, sizes: ReadonlyMap<string, number | undefined>): Promise<void> {
+  if (sizes.size === 0) return;
+  const missing = await inputs.cache.hold(inputs.sandbox, [...sizes.keys()]);
+  await inLanes(missing, PARALLEL, (digest) =>
+    inputs.cache.ensure(digest, inputs.fetchOf(sizes.get(digest)), inputs.signal),
+  );
+}
+
+/** The lists of the directories among the inputs. They lie beside the sandbox while they are read. */
+async function readTrees({ cache, sandbox, files, fetchOf, signal }: Inputs): Promise<Trees> {
+  const trees = new Map<string, readonly TreeEntry[]>();
+  const list = path.join(path.dirname(sandbox), 'tree');
+  for (const { kind, digest } of files) {
+    if (kind !== 'tree' || trees.has(digest)) continue;
+    await cache.place({ digest, writable: true }, list, { fetch: fetchOf(), signal });
+    trees.set(digest, (await readTree(list)).entries);
   }
+  return trees;
+}
+
+async function placeInput({ cache, sandbox, fetchOf, signal }: Inputs, input: InputFile, trees: Trees): Promise<void> {
+  const destination = await openPlace(sandbox, input.name);
+  if (input.kind === 'file') return cache.place(input, destination, { fetch: fetchOf(), signal });
+  const { writable = false } = input;
+  await placeTree(trees.get(input.digest) ?? [], destination, (wanted, to) =>
+    cache.place({ ...wanted, writable }, to, { fetch: fetchOf(wanted.size), signal }),
+  );
 }
 
 /** Makes the directories above an input. An earlier input may have put a link there: it must not lead outside. */
@@ -37,19 +76,6 @@ async function openPlace(sandbox: string, name: string): Promise<string> {
   return destination;
 }
 
-async function stageTree(inputs: Inputs, digest: string, destination: string): Promise<void> {
-  const list = path.join(path.dirname(inputs.sandbox), `tree-${randomUUID().slice(0, 8)}`);
-  try {
-    await inputs.cache.place({ digest }, list, (wanted, to) => fetch(inputs.store, wanted, to));
-    const { entries } = await readTree(list);
-    await placeTree(entries, destination, (wanted, to) =>
-      inputs.cache.place(wanted, to, (missing, arriving) => fetch(inputs.store, missing, arriving)),
-    );
-  } finally {
-    await rm(list, { force: true });
-  }
-}
-
-async function fetch(store: FileStore, digest: string, destination: string): Promise<void> {
-  await downloadFile(store, { digest }, destination);
+function toSize(entry: TreeEntry): [string, number][] {
+  return 'digest' in entry ? [[entry.digest, entry.size]] : [];
 }

@@ -1,6 +1,7 @@
 import type { Executor } from '../../ground/claimant/executor.ts';
 import type { Offer, Report } from '../../ground/protocol/exchange.ts';
 import type { Runner } from '../runner/runner.ts';
+import type { DiskWatch } from '../staging/disk-watch.ts';
 import { createLanes } from './lanes.ts';
 import { createLedger } from './resources.ts';
 import { createWaiting, type Waiting } from './waiting.ts';
@@ -8,6 +9,8 @@ import { createWaiting, type Waiting } from './waiting.ts';
 export interface ExecutorOptions {
   readonly total: Offer;
   readonly runner: Runner;
+  /** Nothing is asked for while the disk is full. */
+  readonly disk: DiskWatch;
   told(message: string): void;
 }
 
@@ -43,7 +46,8 @@ export function createLocalExecutor(options: ExecutorOptions): Executor & { clos
     return true;
   };
   const watchHealth = (report: Report): void => {
-    if (report.outcome !== 'released' || report.message === undefined) return;
+    // A full disk is watched by itself, and was told.
+    if (report.outcome !== 'released' || report.message === undefined || options.disk.isFull) return;
     unwellUntil = performance.now() + UNWELL_MS;
     setTimeout(() => roomGrew(), UNWELL_MS + 1).unref();
     options.told(`${report.message}; claiming nothing for ${UNWELL_MS / 1000} s`);
@@ -57,6 +61,7 @@ export function createLocalExecutor(options: ExecutorOptions): Executor & { clos
     }
     lanes.withdrawBehind(before);
   };
+  options.disk.onRoom(() => roomGrew());
   const timer = setInterval(releaseStale, WAIT_MS / 2);
 
   return {
@@ -67,7 +72,7 @@ export function createLocalExecutor(options: ExecutorOptions): Executor & { clos
     },
     room: () => {
       const offer = lanes.free();
-      if (performance.now() < unwellUntil) return { offer, claims: 0, ahead: 0, patient: false };
+      if (options.disk.isFull || performance.now() < unwellUntil) return { offer, claims: 0, ahead: 0, patient: false };
       const wanted = aheadFor(options.total.cpus, lanes.turnMs());
       const waiting = queue.size + lanes.behind;
       const claims = offer.cpus > 0 && queue.size === 0 ? offer.cpus + CPULESS : 0;

@@ -5,23 +5,28 @@
  *   id            marks this directory's programs
  *   session.json  the last session (mode 0600), which the next worker here replaces
  *   spool/…       results not yet acknowledged, for each server its own
- *   attempts/…    sandboxes        blobs/…  downloaded inputs
+ *   attempts/…    sandboxes
+ *
+ * Beside them, in `<base>/cache/`, what was downloaded: one cache for all of them.
  */
 import { createHash, randomUUID } from 'node:crypto';
+import { statfsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { PilotageError, systemCode } from '../../ground/base/errors.ts';
+import { networkFileSystem } from '../../ground/base/network-disk.ts';
 import type { OldSession } from '../../ground/claimant/session.ts';
-import { startTimeOf } from '../runner/marked-processes.ts';
+import { isAlive, type ProcessIdentity, thisProcess } from '../staging/process-identity.ts';
 
 export interface WorkDirectory {
   readonly path: string;
   readonly id: string;
   readonly attempts: string;
-  readonly blobs: string;
+  /** Of all workers with this base. */
+  readonly cache: string;
   readonly spool: string;
   /** Of the worker that had this directory before, with this server. */
   readonly oldSession?: OldSession;
@@ -31,18 +36,19 @@ export interface WorkDirectory {
   release(): Promise<void>;
 }
 
-interface Owner {
-  readonly host: string;
-  readonly boot: string;
-  readonly pid: number;
-  readonly startTime: string;
-}
-
 const MOST_WORKERS = 1000;
 
+/** The number of the kind of file system of a path, as statfs(2) says it. */
+export type FileSystemOf = (path: string) => number;
+
 /** Takes the first free numbered directory below `base`, and what dead workers there had spooled for this server. */
-export async function takeWorkDirectory(base: string, server: string): Promise<WorkDirectory> {
+export async function takeWorkDirectory(
+  base: string,
+  server: string,
+  fileSystemOf: FileSystemOf = (where) => statfsSync(where).type,
+): Promise<WorkDirectory> {
   await makeOwnBase(base);
+  refuseNetwork(base, fileSystemOf);
   const mutex = await holdMutex(`pilotage-${digest(path.resolve(base))}`);
   try {
     const directory = await takeFirst(base);
@@ -65,7 +71,7 @@ async function toWorkDirectory(
     path: directory,
     id: facts.id,
     attempts: path.join(directory, 'attempts'),
-    blobs: path.join(directory, 'blobs'),
+    cache: path.join(path.dirname(directory), 'cache'),
     spool: facts.spool,
     deadIds: facts.deadIds,
     ...(oldSession ? { oldSession } : {}),
@@ -89,6 +95,16 @@ async function makeOwnBase(base: string): Promise<void> {
   }
 }
 
+/** Processes find each other by locks there, and the cache is to spare the network. */
+function refuseNetwork(base: string, fileSystemOf: FileSystemOf): void {
+  const kind = networkFileSystem(fileSystemOf(base));
+  if (!kind) return;
+  throw new PilotageError(
+    'storage-failed',
+    `the work directory ${base} with its cache is on a network file system (${kind}), where files would travel twice and locks do not hold: name a directory on a local disk of this machine with --cache`,
+  );
+}
+
 async function takeFirst(base: string): Promise<string> {
   for (let number = 1; number <= MOST_WORKERS; number += 1) {
     const directory = path.join(base, String(number));
@@ -100,11 +116,11 @@ async function takeFirst(base: string): Promise<string> {
 
 async function takeLock(lock: string): Promise<boolean> {
   const owner = await readOwner(lock);
-  if (owner === 'unreadable' || (owner && (await isAlive(owner)))) return false;
+  if (owner === 'unreadable' || (owner && isAlive(owner))) return false;
   if (owner) await unlink(lock);
   try {
     const handle = await open(lock, 'wx', 0o600);
-    await handle.writeFile(JSON.stringify(await thisProcess()));
+    await handle.writeFile(JSON.stringify(thisProcess()));
     await handle.close();
     return true;
   } catch (error) {
@@ -114,25 +130,13 @@ async function takeLock(lock: string): Promise<boolean> {
 }
 
 /** An empty lock was about to be written when its worker died, on this host under the mutex: it is nobody's. */
-async function readOwner(lock: string): Promise<Owner | undefined | 'unreadable'> {
+async function readOwner(lock: string): Promise<ProcessIdentity | undefined | 'unreadable'> {
   try {
     const text = await readFile(lock, 'utf8');
-    return text === '' ? { host: hostname(), boot: '', pid: 0, startTime: '' } : (JSON.parse(text) as Owner);
+    return text === '' ? { host: hostname(), boot: '', pid: 0, startTime: '' } : (JSON.parse(text) as ProcessIdentity);
   } catch (error) {
     return systemCode(error) === 'ENOENT' ? undefined : 'unreadable';
   }
-}
-
-/** Of a worker on another host (a shared file system) nothing is known: it counts as alive. */
-async function isAlive(owner: Owner): Promise<boolean> {
-  const me = await thisProcess();
-  if (owner.host !== me.host) return true;
-  return owner.boot === me.boot && startTimeOf(owner.pid) === owner.startTime;
-}
-
-async function thisProcess(): Promise<Owner> {
-  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
-  return { host: hostname(), boot: boot.trim(), pid: process.pid, startTime: startTimeOf(process.pid) ?? '' };
 }
 
 /** Results that dead workers of this base spooled for the same server become ours to deliver. */
@@ -142,7 +146,7 @@ async function adoptSpools(base: string, mine: string, server: string): Promise<
     const other = path.join(base, name);
     if (!/^\d+$/.test(name) || other === mine) continue;
     const owner = await readOwner(path.join(other, 'lock'));
-    if (owner === 'unreadable' || (owner && (await isAlive(owner)))) continue;
+    if (owner === 'unreadable' || (owner && isAlive(owner))) continue;
     dead.push(await idOf(other));
     const from = path.join(other, 'spool', server);
     for (const file of await readdir(from).catch(() => [])) {

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { type Claimant, startClaimant } from '../../ground/claimant/exchange-loop.ts';
 import type { Log } from '../../ground/claimant/executor.ts';
+import { SESSION_HEADER, type Session } from '../../ground/claimant/session.ts';
 import { openSpool } from '../../ground/claimant/spool.ts';
 import type { Client } from '../../ground/client/client.ts';
 import type { RegisterRequest } from '../../ground/protocol/exchange.ts';
@@ -8,11 +9,15 @@ import { PROTOCOL_VERSION } from '../../ground/protocol/limits.ts';
 import { endMarked } from '../runner/end-marked.ts';
 import { baseEnvironment, type ServerAddress } from '../runner/environment.ts';
 import { startRunner } from '../runner/runner.ts';
-import { openBlobCache } from '../staging/blob-cache.ts';
+import { type NodeCache, openNodeCache } from '../staging/cache/node-cache.ts';
+import { createCheckpoints } from '../staging/checkpoints.ts';
+import { createDiskWatch } from '../staging/disk-watch.ts';
 import { createStaging } from '../staging/staging.ts';
+import type { ZoneSession } from '../staging/zone/tickets.ts';
+import { shareInZone, type ZoneOptions, type ZoneSharing } from '../staging/zone/zone-sharing.ts';
 import { createLocalExecutor } from './local-executor.ts';
 import { detectResources, type ResourceOptions } from './resources.ts';
-import { takeWorkDirectory } from './work-directory.ts';
+import { type FileSystemOf, takeWorkDirectory } from './work-directory.ts';
 
 export interface WorkerOptions extends ResourceOptions {
   readonly client: Client;
@@ -34,8 +39,13 @@ export interface WorkerOptions extends ResourceOptions {
   readonly keepSandboxes?: boolean;
   /** Downloaded inputs are kept up to this size. 10 GiB. */
   readonly cacheBytes?: number;
+  /** How it feeds other workers of its zone; false: not at all. Without a zone there is nobody to feed. */
+  readonly share?: false | Pick<ZoneOptions, 'listen' | 'address' | 'patience'>;
   readonly killAfterSeconds?: number;
   readonly pollSeconds?: number;
+  /** How often a full disk is looked at. */
+  readonly lookAtDiskMs?: number;
+  readonly fileSystemOf?: FileSystemOf;
 }
 
 export interface Worker {
@@ -47,6 +57,7 @@ export interface Worker {
   drain(): void;
 }
 
+const CACHE_BYTES = 10 * 1024 ** 3;
 const WALL_TIME_GRACE_SECONDS = 30;
 const LOOK_MS = 200;
 
@@ -55,10 +66,16 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { client, log, server } = options;
   const startedAt = performance.now();
   const told = (message: string): void => log.warn({}, message);
-  const work = await takeWorkDirectory(options.workDirectory, server.url);
+  const waits = (_project: string, why: string): void => log.warn({ error: why }, 'files have to wait for the server');
+  const work = await takeWorkDirectory(options.workDirectory, server.url, options.fileSystemOf);
   for (const id of work.deadIds) await endMarked(`${id}:`);
   const spool = await openSpool(work.spool, log);
-  const cache = await openBlobCache(work.blobs, options.cacheBytes ?? 10 * 1024 ** 3);
+  const cache = openNodeCache({ directory: work.cache, maxBytes: options.cacheBytes ?? CACHE_BYTES, log });
+  const zone = await openZone(options, cache).catch(async (error) => {
+    await work.release();
+    throw error;
+  });
+  const disk = createDiskWatch({ log, ...(options.lookAtDiskMs ? { lookMs: options.lookAtDiskMs } : {}) });
   const total = detectResources(options);
   const runner = await startRunner({
     directory: work.attempts,
@@ -66,14 +83,20 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     spawners: total.cpus >= 2 ? 2 : 1,
     baseEnv: baseEnvironment(options.environment),
     server,
-    staging: createStaging(client, cache, (_project, why) =>
-      log.warn({ error: why }, 'files have to wait for the server'),
-    ),
+    staging: createStaging({
+      client,
+      cache,
+      disk,
+      directory: work.path,
+      ...(zone ? { zone } : {}),
+      told: waits,
+    }),
+    checkpoints: createCheckpoints(client, waits),
     keepSandboxes: options.keepSandboxes ?? false,
     told,
     ...(options.killAfterSeconds === undefined ? {} : { killAfterSeconds: options.killAfterSeconds }),
   });
-  const executor = createLocalExecutor({ total, runner, told });
+  const executor = createLocalExecutor({ total, runner, disk, told });
   const remaining = (): number | null =>
     options.wallTimeSeconds === undefined ? null : Math.max(0, endOf(options.wallTimeSeconds) - age(startedAt));
   let welcome = false;
@@ -82,10 +105,11 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     executor,
     spool,
     log,
-    describe: () => describeWorker(options, total, remaining()),
+    describe: () => ({ ...describeWorker(options, total, remaining()), ...shareOf(zone) }),
     onSession: (session) => {
       welcome = true;
-      return work.saveSession(session);
+      zone?.welcome(toZoneSession(session));
+      return work.saveSession({ session: session.session, secret: session.secret });
     },
     ...(work.oldSession ? { replaces: work.oldSession } : {}),
     ...(options.pollSeconds === undefined ? {} : { pollSeconds: options.pollSeconds }),
@@ -98,11 +122,31 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     clearInterval(watch);
     executor.close();
     await runner.close();
+    await zone?.close();
+    disk.close();
+    cache.close();
     await work.release();
     log.info({}, 'worker ended');
     return welcome ? 0 : 3;
   };
   return { done: finish(), stop: claimant.stop, drain: claimant.drain };
+}
+
+/** Where it stands alone there is nobody to share with. */
+async function openZone(options: WorkerOptions, cache: NodeCache): Promise<ZoneSharing | undefined> {
+  const { client, log, server, zone, share } = options;
+  if (zone === undefined || share === false) return undefined;
+  return shareInZone({ ...share, client, cache, log, serverUrl: server.url });
+}
+
+function shareOf(zone: ZoneSharing | undefined): Pick<RegisterRequest, 'share'> {
+  const share = zone?.addresses();
+  return share ? { share } : {};
+}
+
+function toZoneSession({ session, secret, now }: Session): ZoneSession {
+  const ahead = now - performance.now();
+  return { session, headers: { [SESSION_HEADER]: secret }, serverNow: () => performance.now() + ahead };
 }
 
 function describeWorker(

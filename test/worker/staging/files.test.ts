@@ -47,6 +47,36 @@ describe('inputs', () => {
     expect(textOf(report.stdout)).toBe('content\nempty\nfile\n');
   });
 
+  test('names may hold quotes, spaces and newlines, alone and inside a directory', async () => {
+    const digest = bench.pool.put('content\n') as Digest;
+    const odd = `it's "odd"\n$(name) \\`;
+    const tree = bench.pool.put(formatTree([{ path: `${odd}/${odd}`, mode: 'file', digest, size: 8 }]));
+    const report = await sh('find . -type f -print0', {
+      inputs: [
+        { name: odd, digest, kind: 'file' },
+        { name: 'in', digest: tree, kind: 'tree' },
+      ],
+    });
+    expect(textOf(report.stdout).split('\0').sort()).toEqual(['', `./${odd}`, `./in/${odd}/${odd}`].sort());
+  });
+
+  test('an input that comes to the place of a link replaces it, and is not written through it', async () => {
+    const digest = bench.pool.put('content\n') as Digest;
+    const tree = bench.pool.put(
+      formatTree([
+        { path: 'file', mode: 'file', digest: bench.pool.put('kept\n') as Digest, size: 5 },
+        { path: 'link', mode: 'symlink', target: 'file' },
+      ]),
+    );
+    const report = await sh('cat in/file in/link; test -L in/link && echo wrong', {
+      inputs: [
+        { name: 'in', digest: tree, kind: 'tree' },
+        { name: 'in/link', digest, kind: 'file' },
+      ],
+    });
+    expect(textOf(report.stdout)).toBe('kept\ncontent\n');
+  });
+
   test('a blob that the server lacks fails the task with that reason', async () => {
     const report = await sh('true', { inputs: [{ name: 'x', digest: 'f'.repeat(64), kind: 'file' }] });
     expect(report).toMatchObject({ outcome: 'failed', reason: 'input-failed' });

@@ -134,6 +134,28 @@ describe('the work directory', () => {
     await expect(bench.start({ workDirectory: theirs })).rejects.toThrow(/belongs to another user/);
   });
 
+  test('on a network disk is refused, with the way out', async () => {
+    const nfs = 0x6969;
+    await expect(bench.start({ fileSystemOf: () => nfs })).rejects.toThrow(/network file system \(NFS\).*--cache/);
+  });
+
+  test('says where it feeds its zone, unless it is told not to', async () => {
+    await bench.start({ zone: 'lab' });
+    await bench.start({ zone: 'lab', share: { listen: { host: '127.0.0.1', port: 0 }, address: 'node7' } });
+    await bench.start({ zone: 'lab', share: false });
+    await bench.start();
+    const said = await waitUntil(
+      'all of them',
+      () => bench.pool.registrations.length === 4 && bench.pool.registrations,
+    );
+    expect(said.map(({ share }) => share?.[0]?.replace(/\d+$/, 'PORT')).sort()).toEqual([
+      'http://127.0.0.1:PORT',
+      'http://node7:PORT',
+      undefined,
+      undefined,
+    ]);
+  });
+
   test('keeps sandboxes when asked to, and loses them at the next start', async () => {
     const worker = await bench.start({ keepSandboxes: true });
     const [task] = bench.pool.submit({ command: ['touch', 'trace'] });
