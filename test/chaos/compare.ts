@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Client } from '../../src/ground/client/client.ts';
 import { routes } from '../../src/ground/protocol/routes.ts';
@@ -26,6 +27,7 @@ export async function compare(client: Client, witness: Witness, say: (line: stri
     for (let index = 1; index <= count; index += 1) {
       const task = await patiently(() => client.call(routes.task, { params: { id: `${submission}.${index}` } }));
       wrong.push(...judge(task, testimony));
+      wrong.push(...(await judgeOutput(client, task, testimony.inputs.get(submission))));
       tasks += 1;
       attempts += task.attempts.length;
     }
@@ -48,6 +50,22 @@ function judge(task: TaskDetail, testimony: Testimony): string[] {
   if (new Set(numbers).size !== numbers.length)
     wrong.push(`task ${task.id} lists an attempt number twice: ${numbers.join(', ')}`);
   return wrong;
+}
+
+/** The output of a task that had an input holds it, byte for byte, whatever was killed on the way. */
+async function judgeOutput(client: Client, task: TaskDetail, input: string | undefined): Promise<string[]> {
+  if (input === undefined || task.state !== 'succeeded') return [];
+  const [output] = task.outputs;
+  if (!output) return [`task ${task.id} has no output`];
+  const params = { project: 'default', digest: output.digest };
+  const text = await patiently(async () => textOf(await client.stream(routes.getBlob, { params })));
+  return text === `${input}\n${task.id}\n` ? [] : [`task ${task.id}: its output is '${text.slice(0, 200)}'`];
+}
+
+async function textOf(stream: Readable): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 async function allFinished(client: Client, witness: Witness, say: (line: string) => void): Promise<void> {

@@ -1,8 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
+import { PilotageError } from '../../src/ground/base/errors.ts';
 import { type Client, createClient } from '../../src/ground/client/client.ts';
 import { httpTransport } from '../../src/ground/client/http-transport.ts';
 import { routes } from '../../src/ground/protocol/routes.ts';
@@ -129,6 +132,9 @@ async function startServer(machine: Machine, options: ChaosOptions, index: numbe
     '1s',
     '--lease',
     '4s',
+    // Files that nothing refers to go at once: what is lost by that is noticed.
+    '--blob-grace',
+    '10s',
     '--blobs',
     join(machine.directory, 'blobs'),
   ];
@@ -197,21 +203,47 @@ async function submitMany(machine: Machine, options: ChaosOptions, begun: number
       const items = Array.from({ length: PER_SUBMISSION }, () => ({
         payload: { pause: (machine.random() * 0.15).toFixed(3) },
       }));
+      const input = machine.random() < WITH_FILES ? `input-of-${requestId}` : undefined;
       const spec = {
         command: [...machine.witness.command],
         retry: { limit: 1000, backoffSeconds: 0, lostLimit: 1000, endedLimit: 1000 },
+        ...(input === undefined ? {} : await filesOf(machine.client, input)),
       };
-      const id = await submitUntilAcknowledged(machine.client, { requestId, steps: [{ spec, items }] });
-      machine.witness.acknowledged(id, PER_SUBMISSION);
+      const bring = async () => (input === undefined ? {} : filesOf(machine.client, input));
+      const id = await submitUntilAcknowledged(machine.client, { requestId, steps: [{ spec, items }] }, bring);
+      machine.witness.acknowledged(id, PER_SUBMISSION, input);
       while ((await unfinished(machine.client)) > LONGEST_QUEUE) await pause(50);
     }
   };
   await Promise.all(Array.from({ length: SUBMITTERS }, submitter));
 }
 
-async function submitUntilAcknowledged(client: Client, body: object): Promise<number> {
+/** Some tasks have an input file and leave an output. */
+const WITH_FILES = 0.4;
+
+async function filesOf(client: Client, input: string): Promise<object> {
+  const bytes = Buffer.from(`${input}\n`);
+  const digest = createHash('sha256').update(bytes).digest('hex');
+  const params = { project: 'default', digest };
+  const headers = { 'content-length': String(bytes.length) };
+  const put = () =>
+    client.call(routes.putBlob, { params, raw: Readable.from([bytes]), headers, timeoutSeconds: 10 }).then(() => true);
+  while (!(await put().catch(ignoreOutage))) await pause(50);
+  return { inputs: [{ name: 'in.txt', digest, kind: 'file' }], outputs: [{ pattern: 'out.txt' }] };
+}
+
+async function submitUntilAcknowledged(
+  client: Client,
+  body: object,
+  bringAgain: () => Promise<unknown>,
+): Promise<number> {
   for (;;) {
-    const reply = await client.call(routes.submit, { body: body as never, timeoutSeconds: 10 }).catch(ignoreOutage);
+    const reply = await client.call(routes.submit, { body: body as never, timeoutSeconds: 10 }).catch(async (error) => {
+      if (!(error instanceof PilotageError && error.code === 'not-found')) return ignoreOutage(error);
+      // Servers were away for longer than a file waits for its submission.
+      await bringAgain();
+      return undefined;
+    });
     if (reply) return reply.submissions[0]?.id as number;
     await pause(50);
   }

@@ -5,13 +5,16 @@ import { join } from 'node:path';
 export interface Witness {
   /** The command that a task runs: notes its start and end, and takes a moment in between. */
   readonly command: readonly string[];
-  acknowledged(submission: number, tasks: number): void;
+  /** `input`: what the file holds that each of its tasks gets, if it gets one. */
+  acknowledged(submission: number, tasks: number, input?: string): void;
   read(): Testimony;
 }
 
 export interface Testimony {
   /** Tasks of submissions that were acknowledged. */
   readonly acknowledged: ReadonlyMap<number, number>;
+  /** What the input file of these submissions holds. A task puts it and its own id into its output. */
+  readonly inputs: ReadonlyMap<number, string>;
   /** How often the program of an attempt (`12.3/1`) started. */
   readonly started: ReadonlyMap<string, number>;
   readonly ended: ReadonlySet<string>;
@@ -19,7 +22,7 @@ export interface Testimony {
 
 // One echo of less than a page into a file opened for appending is one write: lines do not mix.
 const SCRIPT =
-  'echo "S $PILOTAGE_TASK_ID/$PILOTAGE_ATTEMPT" >> "$WITNESS"; sleep "$1"; echo "E $PILOTAGE_TASK_ID/$PILOTAGE_ATTEMPT" >> "$WITNESS"';
+  'echo "S $PILOTAGE_TASK_ID/$PILOTAGE_ATTEMPT" >> "$WITNESS"; sleep "$1"; [ ! -e in.txt ] || { cat in.txt; echo "$PILOTAGE_TASK_ID"; } > out.txt; echo "E $PILOTAGE_TASK_ID/$PILOTAGE_ATTEMPT" >> "$WITNESS"';
 
 export function createWitness(directory: string): Witness {
   const programs = join(directory, 'programs');
@@ -28,8 +31,8 @@ export function createWitness(directory: string): Witness {
   const file = openSync(client, 'a');
   return {
     command: ['/usr/bin/env', `WITNESS=${programs}`, 'sh', '-c', SCRIPT, 'task', '{pause}'],
-    acknowledged(submission, tasks) {
-      writeSync(file, `${submission} ${tasks}\n`);
+    acknowledged(submission, tasks, input) {
+      writeSync(file, `${submission} ${tasks}${input === undefined ? '' : ` ${input}`}\n`);
       fsyncSync(file);
     },
     read() {
@@ -43,13 +46,15 @@ export function createWitness(directory: string): Witness {
         if (what === 'S') started.set(attempt, (started.get(attempt) ?? 0) + 1);
         if (what === 'E') ended.add(attempt);
       }
-      const acknowledged = new Map(
-        readFileSync(client, 'utf8')
-          .split('\n')
-          .filter((line) => line !== '')
-          .map((line) => line.split(' ').map(Number) as [number, number]),
+      const submissions = readFileSync(client, 'utf8')
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => line.split(' '));
+      const acknowledged = new Map(submissions.map(([id, tasks]) => [Number(id), Number(tasks)]));
+      const inputs = new Map(
+        submissions.flatMap(([id, , input]) => (input === undefined ? [] : [[Number(id), input] as const])),
       );
-      return { acknowledged, started, ended };
+      return { acknowledged, inputs, started, ended };
     },
   };
 }

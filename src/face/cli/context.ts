@@ -1,5 +1,6 @@
 import type { HttpTarget } from '../../ground/client/http-transport.ts';
 import type { Transport } from '../../ground/client/transport.ts';
+import type { S3Access } from './s3-file.ts';
 
 export interface OutputStream extends NodeJS.WritableStream {
   readonly isTTY?: boolean;
@@ -23,6 +24,39 @@ export interface CliContext {
   serve(options: ServeOptions): Promise<number>;
   /** Runs a worker until it ends. Resolves with the exit code. */
   worker(options: WorkerOptions): Promise<number>;
+  /** The cache of this machine's workers. The usual work directory unless one is named. */
+  readonly cache: CacheCommands;
+}
+
+export interface CacheCommands {
+  show(directory?: string): Promise<CacheView>;
+  list(directory?: string): Promise<readonly CachedBlob[]>;
+  /** Leaves at most so many bytes of what is not in use. */
+  prune(bytes: number, directory?: string): Promise<{ blobs: number; bytes: number; left: number }>;
+}
+
+/** Sizes in bytes. */
+export interface CacheView {
+  readonly directory: string;
+  readonly bytes: number;
+  readonly blobs: number;
+  readonly limitBytes: number | null;
+  readonly inUse: { readonly blobs: number; readonly bytes: number };
+  readonly arriving: number;
+  readonly users: readonly {
+    readonly pid: number;
+    readonly uses: number;
+    readonly blobs: number;
+    readonly arriving: number;
+  }[];
+}
+
+export interface CachedBlob {
+  readonly digest: string;
+  readonly size: number;
+  /** Milliseconds since 1970. */
+  readonly usedAt: number;
+  readonly inUse: boolean;
 }
 
 /** `pilotage serve`. What is undefined has not been said; the server knows what to take then. */
@@ -31,7 +65,11 @@ export interface ServeOptions {
   readonly listen?: { readonly host: string; readonly port: number };
   /** With its password, if it has one. SQLite in the data directory unless given. */
   readonly database?: string;
+  /** A directory, or `s3://bucket/prefix`. */
   readonly blobs?: string;
+  readonly s3?: S3Access;
+  /** Files that nothing refers to stay for so long. */
+  readonly blobGraceSeconds?: number;
   readonly workers: number;
   readonly tls:
     | { readonly kind: 'none' | 'self-made' }
@@ -57,7 +95,12 @@ export interface WorkerOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** Sandboxes, spool and cache. */
   readonly workDirectory?: string;
+  readonly cacheBytes?: number;
   readonly zone?: string;
+  /** How it feeds workers of its zone; false: not at all. */
+  readonly share?:
+    | false
+    | { readonly listen?: { readonly host: string; readonly port: number }; readonly address?: string };
   readonly name?: string;
   readonly projects?: readonly string[];
   readonly wallTimeSeconds?: number;
@@ -68,7 +111,7 @@ export interface WorkerOptions {
 }
 
 /** The context of a process. `env` is the caller's to read. */
-export function processContext(own: Pick<CliContext, 'env' | 'version' | 'serve' | 'worker'>): CliContext {
+export function processContext(own: Pick<CliContext, 'env' | 'version' | 'serve' | 'worker' | 'cache'>): CliContext {
   // A reader that has seen enough (`pilotage tasks | head`) is no failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);

@@ -1,5 +1,7 @@
 import { Command } from 'commander';
+import { cacheCommand } from './commands/cache.ts';
 import { cancelCommand } from './commands/cancel.ts';
+import { forgetCommand } from './commands/forget.ts';
 import { logsCommand } from './commands/logs.ts';
 import { projectCommand } from './commands/project.ts';
 import { resultsCommand } from './commands/results.ts';
@@ -96,11 +98,13 @@ const COMMANDS = [
   resultsCommand,
   retryCommand,
   cancelCommand,
+  forgetCommand,
   workersCommand,
   projectCommand,
   tokenCommand,
   serveCommand,
   workerCommand,
+  cacheCommand,
   versionCommand,
 ];
 

@@ -190,6 +190,7 @@ describe('worker', () => {
         server: 'https://server:9990',
         tokenFile: '/nowhere/token',
         fingerprint: 'ab',
+        share: {},
         slots: 8,
         memory: 4 * 1024 ** 3,
         gpus: 1,

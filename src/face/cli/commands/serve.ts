@@ -21,6 +21,8 @@ interface Options {
   readonly heartbeat?: number;
   readonly lease?: number;
   readonly blobs?: string;
+  readonly blobGrace?: number;
+  readonly s3File?: string;
 }
 
 export function serveCommand(define: Define): Command {
@@ -28,7 +30,9 @@ export function serveCommand(define: Define): Command {
     .option('--listen <host:port>', '127.0.0.1:9990 unless given; the port of the first start is kept')
     .option('--database <url>', 'PostgreSQL in place of SQLite: postgres://USER@HOST/NAME, without a password')
     .option('--database-file <file>', 'a file of mode 0600 with such a URL, which may hold a password')
-    .option('--blobs <dir>', 'where files are kept; below the data directory unless given')
+    .option('--blobs <dir>', 'where files are kept, also s3://BUCKET/PREFIX; below the data directory unless given')
+    .option('--s3-file <file>', 'how that store is reached: YAML of mode 0600 with endpoint, region and keys')
+    .option('--blob-grace <duration>', 'how long files stay that nothing refers to, 24h unless given', duration)
     .option('--workers <n>', 'workers to run on this machine, which share its cores', wholeNumber(), 0)
     .option('--tls-cert <file>', 'a certificate (PEM), with --tls-key')
     .option('--tls-key <file>', 'its key (PEM, mode 0600)')
@@ -54,13 +58,26 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
     ...defined({
       database,
       listen: options.listen === undefined ? undefined : parseListen(options.listen),
-      blobs: options.blobs === undefined ? undefined : path.resolve(context.cwd, options.blobs),
+      blobs: toBlobs(options.blobs, context.cwd),
+      s3: await findS3(options),
+      blobGraceSeconds: options.blobGrace,
       heartbeatSeconds: options.heartbeat,
       leaseSeconds: options.lease,
     }),
   };
   checkLease(served);
   return context.serve(served);
+}
+
+function toBlobs(blobs: string | undefined, cwd: string): string | undefined {
+  return blobs === undefined || blobs.startsWith('s3://') ? blobs : path.resolve(cwd, blobs);
+}
+
+async function findS3({ blobs, s3File }: Options): Promise<ServeOptions['s3']> {
+  if (s3File === undefined) return undefined;
+  if (blobs?.startsWith('s3://') !== true)
+    throw new PilotageError('bad-request', '--s3-file goes with --blobs s3://BUCKET/PREFIX: give both');
+  return (await import('../s3-file.ts')).readS3File(s3File);
 }
 
 function dataOf({ context: { env }, options, configured }: Invocation): string {

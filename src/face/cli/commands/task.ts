@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { formatDuration } from '../../../ground/base/duration.ts';
 import { formatSize } from '../../../ground/base/size.ts';
+import type { CheckpointView } from '../../../ground/protocol/checkpoint.ts';
 import type { AttemptView, TaskDetail } from '../../../ground/protocol/task.ts';
 import { calls } from '../calls.ts';
 import type { Define } from '../define.ts';
@@ -58,6 +59,8 @@ export function describeTask(task: TaskDetail, now: Date): string {
         ? undefined
         : task.outputs.map(({ name, size }) => `${name} (${formatSize(size)})`).join(', '),
     ],
+    ['answered', task.reusedFrom === null ? undefined : `from task ${task.reusedFrom}, which asked the same`],
+    ['checkpoint', describeCheckpoint(task.checkpoints[0], now)],
     [
       'late',
       task.late.length === 0
@@ -79,6 +82,12 @@ function stateOf({ state, reason, exitCode, signal, progress, finishedAt, starte
   }
   const how = [reason, exitCode === null ? null : `exit code ${exitCode}`, signal].filter((part) => part !== null);
   return `${state}${finishedAt === null ? '' : ` ${formatAge(finishedAt, now)}`}${how.length === 0 ? '' : ` (${how.join(', ')})`}`;
+}
+
+function describeCheckpoint(newest: CheckpointView | undefined, now: Date): string | undefined {
+  if (!newest) return undefined;
+  const { attempt, number, at, files, bytes } = newest;
+  return `${attempt}.${number}, ${formatAge(at, now)}: ${files.join(', ')} (${formatSize(bytes)})`;
 }
 
 function chargesOf({ failures, losses, plannedEnds }: TaskDetail): string | undefined {

@@ -6,6 +6,7 @@ import { defined } from '../defined.ts';
 import type { Invocation } from '../invocation.ts';
 import { SEVERAL } from '../option-sources.ts';
 import { collectCounts, collectList, collectPairs, duration, size, wholeNumber } from '../option-values.ts';
+import { parseListen } from './serve.ts';
 
 interface Options {
   readonly slots?: number;
@@ -14,6 +15,10 @@ interface Options {
   readonly resource?: Readonly<Record<string, number>>;
   readonly label?: Readonly<Record<string, string>>;
   readonly cache?: string;
+  readonly cacheSize?: number;
+  readonly share: boolean;
+  readonly shareListen?: string;
+  readonly shareAddress?: string;
   readonly zone?: string;
   readonly name?: string;
   readonly project?: readonly string[];
@@ -30,7 +35,14 @@ export function workerCommand(define: Define): Command {
     .option('--resource <name=n>', `offer any other resource ${SEVERAL}`, collectCounts)
     .option('--label <name=value>', `a label that tasks can ask for ${SEVERAL}`, collectPairs)
     .option('--cache <dir>', 'its work directory: sandboxes, unsent results and a cache of files')
-    .option('--zone <name>', 'where it stands: workers of one zone share fast ways')
+    .option('--cache-size <size>', 'keep so much of downloaded files; 10GiB unless given', size)
+    .option('--zone <name>', 'where it stands: workers of one zone feed each other')
+    .option('--no-share', 'give nothing to the other workers of its zone, and take nothing from them')
+    .option('--share-listen <host:port>', 'where they fetch from it; any free port unless given')
+    .option(
+      '--share-address <host[:port]>',
+      'where they reach it, if not at the address with which it dials the server',
+    )
     .option('--name <name>', 'what it is called; host and process unless given')
     .option('-p, --project <name>', `only tasks of this project ${SEVERAL}`, collectList)
     .option('--wall-time <duration>', 'it must end after so long, and takes only what fits', duration)
@@ -55,6 +67,8 @@ async function worker(invocation: Invocation, options: Options): Promise<number>
       gpus,
       zone,
       name,
+      cacheBytes: options.cacheSize,
+      share: shareOf(options),
       named: options.resource,
       labels: options.label,
       projects: options.project,
@@ -64,4 +78,9 @@ async function worker(invocation: Invocation, options: Options): Promise<number>
     }),
   };
   return context.worker(offered);
+}
+
+function shareOf({ share, shareListen, shareAddress }: Options): Exclude<WorkerOptions['share'], undefined> {
+  if (!share) return false;
+  return defined({ listen: shareListen === undefined ? undefined : parseListen(shareListen), address: shareAddress });
 }

@@ -11,7 +11,8 @@ export function orderSteps(steps: readonly JobStep[], places: readonly string[])
     if (done.has(at)) return;
     if (path.includes(at)) throw cycle(steps, [...path.slice(path.indexOf(at)), at], places[at] ?? '');
     const step = steps[at];
-    for (const dependency of step?.after ?? []) {
+    const sources = (step?.from ?? []).flatMap((from) => (from.step === undefined ? [] : [{ step: from.step }]));
+    for (const dependency of [...(step?.after ?? []), ...sources]) {
       const before = 'step' in dependency ? byName.get(dependency.step) : undefined;
       if (before !== undefined) visit(before, [...path, at]);
     }

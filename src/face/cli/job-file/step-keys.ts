@@ -5,7 +5,7 @@ import { MAX_TASKS } from '../../../ground/protocol/limits.ts';
 import type { Resources } from '../../../ground/protocol/spec.ts';
 import type { Dependency } from '../../../ground/protocol/submission.ts';
 import { parseArrayRange, tooMany } from '../submission/array-range.ts';
-import type { InputSource, JobStep, OutputSource, TaskList, Template } from '../submission/job-step.ts';
+import type { FromSource, InputSource, JobStep, OutputSource, TaskList, Template } from '../submission/job-step.ts';
 import { parsePointInTime } from '../submission/point-in-time.ts';
 import { readEach } from './each.ts';
 import { failAt, type Located } from './located.ts';
@@ -41,10 +41,13 @@ export function stepKeys(context: JobFileContext): KeyReaders {
     name: (node) => ({ name: asName(node) }),
     command: (node) => ({ command: asCommand(node) }),
     env: (node) => ({ env: asEnv(node) }),
-    inputs: (node) => ({ inputs: asListOrOne(node).map((one) => asInput(one, context.directory)) }),
+    inputs: (node) => asInputs(node, context),
     outputs: (node) => ({ outputs: asListOrOne(node).map(asOutput) }),
     each: (node) => ({ tasks: readEach(node) }),
     items: (node) => ({ tasks: asItems(node) }),
+    checkpoint: (node) => ({ checkpoint: { patterns: asListOrOne(node).map(asTemplate) } }),
+    checkpointInterval: (node) => ({ checkpoint: { intervalSeconds: asInterval(node) } }),
+    reuse: (node) => ({ reuse: asBoolean(node) }),
     array: (node) => ({ tasks: asArray(node) }),
     resources: (node) => ({ resources: asResources(node) }),
     timeLimit: (node) => ({ timeLimitSeconds: asParsed(node, parseDuration) }),
@@ -90,15 +93,61 @@ function asEnv(node: Located): Record<string, Template> {
   );
 }
 
+/** Files of this machine, and outputs of other tasks. */
+function asInputs(node: Located, context: JobFileContext): Partial<JobStep> {
+  const inputs: InputSource[] = [];
+  const from: FromSource[] = [];
+  for (const one of asListOrOne(node)) {
+    if (one.kind === 'map' && one.entries.some(({ key }) => key === 'from')) from.push(asFrom(one, context));
+    else inputs.push(asInput(one, context.directory));
+  }
+  return { inputs, ...(from.length > 0 ? { from } : {}) };
+}
+
 function asInput(node: Located, base: string): InputSource {
   if (node.kind === 'scalar') return { source: asTemplate(node), base };
-  const { source, name } = readKeys<{ source: Template; name: Template }>(
+  const { source, name, writable } = readKeys<{ source: Template; name: Template; writable: boolean }>(
     node,
-    { path: (value) => ({ source: asTemplate(value) }), as: (value) => ({ name: asTemplate(value) }) },
-    'a file, or { path, as } for one that gets another name',
+    {
+      path: (value) => ({ source: asTemplate(value) }),
+      as: (value) => ({ name: asTemplate(value) }),
+      writable: (value) => ({ writable: asBoolean(value) }),
+    },
+    'a file, or { path, as, writable } for one that gets another name or is written to; { from, path, as } for an output of another step',
   );
-  if (!source) throw failAt(node.at, "an input has a 'path'");
-  return { source, base, ...(name ? { name } : {}) };
+  if (!source) throw failAt(node.at, "an input has a 'path', or says 'from' which step it comes");
+  return { source, base, ...(name ? { name } : {}), ...(writable ? { writable } : {}) };
+}
+
+function asFrom(node: Located, context: JobFileContext): FromSource {
+  const { source, output, name } = readKeys<{ source: FromSource; output: Template; name: Template }>(
+    node,
+    {
+      from: (value) => ({ source: asTask(value, context) }),
+      path: (value) => ({ output: asTemplate(value) }),
+      as: (value) => ({ name: asTemplate(value) }),
+    },
+    '{ from, path, as }: which step, which of its outputs (all unless said otherwise), and what they are called here',
+  );
+  return { ...source, ...(output ? { output } : {}), ...(name ? { name } : {}) };
+}
+
+/** A step of this file or a submission by its number, all of it or one task: `relax`, `relax.{index}`, `12.3`. */
+function asTask(node: Located, context: JobFileContext): FromSource {
+  const text = asText(node);
+  if (context.isStep(text)) return { step: text };
+  const dot = text.lastIndexOf('.');
+  const [what, index] = dot < 0 ? [text, undefined] : [text.slice(0, dot), text.slice(dot + 1)];
+  const one = index === undefined ? {} : { index: { text: index, at: `${node.at}: ` } };
+  if (context.isStep(what)) return { step: what, ...one };
+  if (/^\d{1,15}$/.test(what)) return { submission: Number(what), ...one };
+  throw noSuchStep(node, what, 'to take outputs from', context);
+}
+
+function asInterval(node: Located): number {
+  const seconds = asParsed(node, parseDuration);
+  if (seconds >= 1) return seconds;
+  throw failAt(node.at, 'between two checkpoints there is a second at least');
 }
 
 function asOutput(node: Located): OutputSource {
@@ -156,7 +205,10 @@ function asDependency(node: Located, context: JobFileContext): Dependency {
   const text = asText(node);
   if (context.isStep(text)) return { step: text };
   if (/^\d/.test(text)) return at(node, () => parseTarget(text));
-  const known =
-    context.stepNames.length === 0 ? ', for this file has no steps' : `; the steps are ${context.stepNames.join(', ')}`;
-  throw failAt(node.at, `there is no step '${text}' to come after${known}`);
+  throw noSuchStep(node, text, 'to come after', context);
+}
+
+function noSuchStep(node: Located, name: string, what: string, { stepNames }: JobFileContext): Error {
+  const known = stepNames.length === 0 ? ', for this file has no steps' : `; the steps are ${stepNames.join(', ')}`;
+  return failAt(node.at, `there is no step '${name}' ${what}${known}`);
 }

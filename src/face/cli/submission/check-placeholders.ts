@@ -40,6 +40,10 @@ function usesIn(step: JobStep): Use[] {
       ...(name ? [['input', name] as [string, Template]] : []),
     ]),
     ...(step.outputs ?? []).map(({ pattern }): [string, Template] => ['output', pattern]),
+    ...(step.checkpoint?.patterns ?? []).map((pattern): [string, Template] => ['checkpoint', pattern]),
+    ...(step.from ?? []).flatMap(({ index, output, name }) =>
+      [index, output, name].filter((one) => one !== undefined).map((one): [string, Template] => ['input', one]),
+    ),
   ];
   return places.flatMap(([where, { text, at }]) => placeholdersIn(text).map((name) => ({ name, where, at })));
 }

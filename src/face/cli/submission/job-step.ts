@@ -11,7 +11,18 @@ export interface Template {
 export interface InputSource {
   readonly source: Template;
   readonly name?: Template;
+  /** A copy of its own, which the program may change. */
+  readonly writable?: boolean;
   readonly base: string;
+}
+
+/** Outputs of another task, or of all tasks of a submission; see `OutputInput` of the protocol. */
+export interface FromSource {
+  readonly submission?: number;
+  readonly step?: string;
+  readonly index?: Template;
+  readonly output?: Template;
+  readonly name?: Template;
 }
 
 export interface OutputSource {
@@ -36,7 +47,10 @@ export interface JobStep {
   readonly command?: readonly Template[];
   readonly env?: Readonly<Record<string, Template>>;
   readonly inputs?: readonly InputSource[];
+  readonly from?: readonly FromSource[];
   readonly outputs?: readonly OutputSource[];
+  readonly checkpoint?: { readonly patterns?: readonly Template[]; readonly intervalSeconds?: number };
+  readonly reuse?: boolean;
   readonly resources?: Resources;
   readonly timeLimitSeconds?: number;
   readonly timeRequestSeconds?: number;
@@ -61,6 +75,7 @@ export function mergeSteps(under: JobStep, over: JobStep): JobStep {
     ...over,
     ...joined('env', under.env, over.env),
     ...joined('retry', under.retry, over.retry),
+    ...joined('checkpoint', under.checkpoint, over.checkpoint),
     ...joined('resources', under.resources, over.resources),
     ...(under.resources && over.resources ? { resources: mergeResources(under.resources, over.resources) } : {}),
   };

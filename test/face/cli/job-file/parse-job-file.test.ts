@@ -157,6 +157,51 @@ steps:
   });
 });
 
+describe('data', () => {
+  test('outputs of steps and submissions come as inputs beside files', () => {
+    const { steps } = parse(`
+steps:
+  b:
+    command: x
+    inputs: [own.txt, { from: a, path: "*.dat", as: in/ }, { from: "a.{index}" }, { from: 12 }, { from: 12.3, as: y }, { path: big, writable: true }]
+  a: { command: x }
+`);
+    expect(steps.map(({ name }) => name)).toEqual(['a', 'b']);
+    const text = (template?: { text: string }) => template?.text;
+    expect(steps[1]?.inputs?.map(({ source, writable }) => [source.text, writable])).toEqual([
+      ['own.txt', undefined],
+      ['big', true],
+    ]);
+    expect(
+      steps[1]?.from?.map(({ step, submission, index, output, name }) => [
+        step ?? submission,
+        text(index),
+        text(output),
+        text(name),
+      ]),
+    ).toEqual([
+      ['a', undefined, '*.dat', 'in/'],
+      ['a', '{index}', undefined, undefined],
+      [12, undefined, undefined, undefined],
+      [12, '3', undefined, 'y'],
+    ]);
+  });
+
+  test('checkpoints, their interval and reuse', () => {
+    const step = onlyStep('command: x\ncheckpoint: state.cpt\ncheckpointInterval: 15m\nreuse: true');
+    expect(step.checkpoint?.patterns?.map(({ text }) => text)).toEqual(['state.cpt']);
+    expect(step.checkpoint?.intervalSeconds).toBe(900);
+    expect(step.reuse).toBe(true);
+    expect(() => parse('command: x\ncheckpoint: a\ncheckpointInterval: 10ms')).toThrow(
+      /water.yaml:3:21: .*a second at least/,
+    );
+    expect(() => parse('command: x\ninputs: [{ from: relax }]')).toThrow(
+      "there is no step 'relax' to take outputs from",
+    );
+    expect(() => parse('command: x\ninputs: [{ as: y }]')).toThrow("an input has a 'path'");
+  });
+});
+
 describe('what is wrong is told with its place', () => {
   test.each([
     ['an unknown key', 'name: x\nresult: [a]\ncomand: [b]', "water.yaml:2:1: unknown key 'result': known are"],
