@@ -7,6 +7,7 @@ import { nullTasks } from './null-tasks.ts';
 import { machine, median, residentMb, startServer } from './server.ts';
 import { hashingMibPerSecond, hasRsync, type Staged, stage, stagingSource } from './staging.ts';
 import { floorPerSecond, loneTaskMs, serverWithWorker, truePerSecond, xargsPerSecond } from './true-tasks.ts';
+import { zone } from './zone.ts';
 
 const quick = process.argv.includes('--quick');
 const rounds = quick ? 1 : 5;
@@ -31,6 +32,7 @@ await realTasks();
 await tasksWithoutProcess();
 await aMillion();
 await staging();
+await aZone();
 console.log(`bench: ${lines.length - missed} reached, ${missed} missed`);
 if (process.env.BENCH_OUTPUT) writeFileSync(process.env.BENCH_OUTPUT, `${lines.join('\n')}\n`);
 
@@ -131,6 +133,21 @@ async function aMillion(): Promise<void> {
     `${small.toFixed(0)} to ${large.toFixed(0)} µs`,
     `grows by less than 1.3 (${(large / small).toFixed(2)})`,
     large / small < 1.3,
+  );
+}
+
+async function aZone(): Promise<void> {
+  const size = { mib: quick ? 64 : 1024, machines: 8, bitsPerSecond: quick ? 60e6 : 160e6 };
+  const measured = await zone(size);
+  if (!measured) return void console.log('| a zone | network namespaces are not to be had here | | |');
+  const { oneSeconds, allSeconds, copies } = measured;
+  const what = `${size.mib} MiB for ${size.machines} machines of a zone, links of ${size.bitsPerSecond / 1e6} Mbit/s`;
+  figure(`${what}: bytes out of the server`, `${copies.toFixed(3)} copies`, 'at most 1.05', copies <= 1.05);
+  figure(
+    'the same: seconds until all have it',
+    `${allSeconds.toFixed(1)} s, one copy ${oneSeconds.toFixed(1)} s`,
+    `1.5 of one copy (${(allSeconds / oneSeconds).toFixed(2)})`,
+    allSeconds <= 1.5 * oneSeconds,
   );
 }
 

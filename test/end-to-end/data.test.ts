@@ -18,7 +18,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { type CuttingProxy, startCuttingProxy } from '../support/cutting-proxy.ts';
 import { freePort } from '../support/free-port.ts';
-import { type Ran, type Running, type RunningServer, startServer } from '../support/running-server.ts';
+import { type Ran, type Running, type RunningServer, startCommand, startServer } from '../support/running-server.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -197,6 +197,25 @@ describe('transfers', () => {
     writeFileSync(file, 'two');
     utimesSync(file, mtime, mtime);
     expect(await run('second')).toBe('two');
+  });
+
+  test('over TLS bring the same bytes, large and small', async () => {
+    const [data, cwd] = [temporaryDirectory(), temporaryDirectory({ 'in/small': 'x' })];
+    const large = randomBytes(80 * MIB);
+    writeFileSync(path.join(cwd, 'in/large'), large);
+    const env = { PILOTAGE_DATA: data };
+    const flags = ['--listen', '127.0.0.1:0', '--tls-self-made', '--workers', '1'];
+    const server = startCommand(['serve', '--data', data, ...flags], {});
+    onTestFinished(async () => {
+      server.child.kill('SIGTERM');
+      await server.done;
+    });
+    await waitUntil('it serves', () => server.stdout().includes('serves at https://'));
+    const argv = ['submit', '-i', 'in', '-o', 'out', '--wait', '--', 'cp', '-r', 'in', 'out'];
+    const submitted = await startCommand(argv, { cwd, env }).done;
+    expect([submitted.code, submitted.stderr]).toEqual([0, submitted.stderr]);
+    expect((await startCommand(['results', '1.1', '--to', 'got'], { cwd, env }).done).code).toBe(0);
+    expect(readFileSync(path.join(cwd, 'got/out/large')).equals(large)).toBe(true);
   });
 
   test('of 1 GiB take less than 200 MB of memory at either side', async () => {

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { Digest } from '../../src/ground/base/digest.ts';
 import { ERROR_CODES, PilotageError } from '../../src/ground/base/errors.ts';
 import { giveBackWhenSent } from '../../src/ground/content/give-back.ts';
+import { parsePack } from '../../src/ground/protocol/blob-pack.ts';
 import type { Blobs } from '../../src/server/blobs/blobs.ts';
 
 export interface BlobServer {
@@ -43,6 +44,7 @@ export async function startBlobServer(blobs: Blobs): Promise<BlobServer> {
     await self.before(request);
     const { pathname, searchParams } = new URL(request.url ?? '', 'http://here');
     if (pathname.endsWith('/blobs/missing')) return ask(request, response);
+    if (request.method === 'POST') return putPack(request, response);
     const [, digest, , upload] = /\/blobs\/([0-9a-f]{64})(\/uploads\/(.*))?$/.exec(pathname) ?? [];
     if (digest === undefined) throw new PilotageError('not-found', pathname);
     if (upload !== undefined) return reply(response, 200, { received: await blobs.received(digest as Digest, upload) });
@@ -54,6 +56,19 @@ export async function startBlobServer(blobs: Blobs): Promise<BlobServer> {
     await received.place();
     await received.discard();
     here.add(digest);
+    response.writeHead(204).end();
+  };
+
+  const putPack = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const pack = parsePack(Buffer.concat(chunks)).map(({ digest, bytes }) => ({ digest: digest as Digest, bytes }));
+    const received = await blobs.receiveWhole(pack);
+    await received.place();
+    for (const { digest } of pack) {
+      self.puts.push({ digest, offset: 0 });
+      here.add(digest);
+    }
     response.writeHead(204).end();
   };
 

@@ -45,9 +45,12 @@ export interface RunningServer {
 }
 
 /** Starts `pilotage serve` on a free port with a data directory of its own; on disposal it is stopped. */
-export async function startServer(flags: readonly string[] = []): Promise<RunningServer> {
+export async function startServer(
+  flags: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<RunningServer> {
   const data = mkdtempSync(path.join(tmpdir(), 'pilotage-server-'));
-  let server = await launch(data, flags);
+  let server = await launch(data, flags, env);
   const url = (): string => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url;
   const start = (argv: readonly string[], options: CommandOptions = {}): Running =>
     startCommand(argv, { ...options, env: { PILOTAGE_DATA: data, ...options.env } });
@@ -67,7 +70,7 @@ export async function startServer(flags: readonly string[] = []): Promise<Runnin
       return JSON.parse(stdout);
     },
     restart: async () => {
-      server = await launch(data, flags);
+      server = await launch(data, flags, env);
     },
     [Symbol.asyncDispose]: async () => {
       await kill('SIGTERM');
@@ -76,8 +79,8 @@ export async function startServer(flags: readonly string[] = []): Promise<Runnin
   };
 }
 
-async function launch(data: string, flags: readonly string[]): Promise<Running> {
-  const server = startCommand(['serve', '--data', data, '--listen', '127.0.0.1:0', ...flags], {});
+async function launch(data: string, flags: readonly string[], env: Readonly<Record<string, string>>): Promise<Running> {
+  const server = startCommand(['serve', '--data', data, '--listen', '127.0.0.1:0', ...flags], { env });
   await waitUntil('the server answers', async () => {
     if (server.child.exitCode !== null) throw new Error(`the server ended: ${server.stderr()}`);
     return isHealthy(data, server.child.pid);

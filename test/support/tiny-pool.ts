@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import { parsePack } from '../../src/ground/protocol/blob-pack.ts';
 import type {
   Claim,
   ExchangeReply,
@@ -270,6 +271,14 @@ export async function startTinyPool(host = '127.0.0.1'): Promise<TinyPool> {
     if (path.endsWith('/blobs/missing')) {
       const { digests } = body as { digests: string[] };
       return { missing: digests.filter((digest) => !pool.blobs.has(digest)) };
+    }
+    if (request.method === 'POST' && path.endsWith('/blobs')) {
+      for (const { digest, bytes } of parsePack(body as Buffer)) {
+        if (pool.put(bytes) !== digest) return void refuse(response, 400, 'digest-mismatch');
+        pool.uploads.push(digest);
+      }
+      response.writeHead(204).end();
+      return undefined;
     }
     if (/\/uploads\/[^/]+$/.test(path)) return { received: 0 };
     const digest = /\/blobs\/([0-9a-f]{64})(\?.*)?$/.exec(path)?.[1];

@@ -151,7 +151,8 @@ function isMismatch(error: unknown): boolean {
   return error instanceof PilotageError && error.code === 'digest-mismatch';
 }
 
-function changed(file: string, cause: unknown): PilotageError {
+/** A file that is no longer what was announced. */
+export function changed(file: string, cause: unknown): PilotageError {
   return new PilotageError(
     'digest-mismatch',
     `'${file}' changed while it was uploaded: try again when nothing writes to it`,

@@ -14,9 +14,11 @@ import {
   toEntry,
 } from '../content/scan-directory.ts';
 import { formatTree, type TreeEntry, treeSize } from '../content/tree.ts';
+import { PACKED_BYTES } from '../protocol/blob-pack.ts';
 import { workerCalls } from '../protocol/worker-calls.ts';
 import { type FileStore, signalOf } from './file-store.ts';
 import { patiently } from './patience.ts';
+import { sendPacks } from './send-packs.ts';
 import { type Piece, sendPiece } from './send-piece.ts';
 import { transferAll } from './transfer-all.ts';
 
@@ -65,12 +67,16 @@ export async function uploadPaths(
     sources.flatMap(({ pieces }) => pieces),
   );
   const meter = createMeter(missing, options.onProgress);
-  const send = (piece: Piece): Promise<void> => sendPiece(store, piece, (sent) => meter(piece, sent));
-  await transferAll(
-    missing.filter((piece) => !isTree(piece)),
-    send,
-  );
-  await transferAll(missing.filter(isTree), send);
+  const send = async (pieces: readonly Piece[]): Promise<void> => {
+    const isSmall = ({ size }: Piece): boolean => size <= PACKED_BYTES;
+    await sendPacks(store, pieces.filter(isSmall), (piece) => meter(piece, piece.size));
+    await transferAll(
+      pieces.filter((piece) => !isSmall(piece)),
+      (piece) => sendPiece(store, piece, (sent) => meter(piece, sent)),
+    );
+  };
+  await send(missing.filter((piece) => !isTree(piece)));
+  await send(missing.filter(isTree));
   return sources.map(({ uploaded }) => uploaded);
 }
 

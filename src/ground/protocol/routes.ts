@@ -258,6 +258,14 @@ export const routes = {
     raw: 'in',
     status: 204,
   },
+  putBlobs: {
+    method: 'POST',
+    path: '/projects/:project/blobs',
+    summary: 'Upload many small blobs at once: a line of JSON, [[digest, size], …], then their bytes',
+    params: closed({ project: Name }),
+    raw: 'in',
+    status: 204,
+  },
   uploadState: {
     method: 'GET',
     path: '/projects/:project/blobs/:digest/uploads/:upload',

@@ -14,6 +14,7 @@ export const workerCalls = {
   ticketKeys: bare<'ticketKeys'>('GET', '/ticket-keys'),
   missingBlobs: bare<'missingBlobs'>('POST', '/projects/:project/blobs/missing'),
   putBlob: bare<'putBlob'>('PUT', '/projects/:project/blobs/:digest'),
+  putBlobs: bare<'putBlobs'>('POST', '/projects/:project/blobs'),
   uploadState: bare<'uploadState'>('GET', '/projects/:project/blobs/:digest/uploads/:upload'),
   getBlob: bare<'getBlob'>('GET', '/projects/:project/blobs/:digest'),
 };

@@ -18,16 +18,8 @@ export function mismatch(digest: Digest, found: string): PilotageError {
 
 /** What went wrong while `bytes` were written into `directory`. */
 export function toUploadError(error: unknown, bytes: Readable, directory: string): PilotageError {
-  if (error instanceof PilotageError) return error;
-  const code = systemCode(error);
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new PilotageError(
-      'storage-full',
-      `the disk of ${directory} is full: nothing of this upload was kept. Make room, then try again`,
-      { cause: error },
-    );
-  }
-  if (bytes.errored !== null || code === 'ERR_STREAM_PREMATURE_CLOSE') {
+  if (error instanceof PilotageError || isFull(error)) return toStorageError(error, directory);
+  if (bytes.errored !== null || systemCode(error) === 'ERR_STREAM_PREMATURE_CLOSE') {
     return new PilotageError('bad-request', 'the upload broke off before its end: send the rest', { cause: error });
   }
   return toStorageError(error, directory);
@@ -35,7 +27,17 @@ export function toUploadError(error: unknown, bytes: Readable, directory: string
 
 export function toStorageError(error: unknown, place: string): PilotageError {
   if (error instanceof PilotageError) return error;
+  if (isFull(error))
+    return new PilotageError(
+      'storage-full',
+      `the disk of ${place} is full: nothing of this upload was kept. Make room, then try again`,
+      { cause: error },
+    );
   return new PilotageError('storage-failed', `the server could not use its store ${place} (${messageOf(error)})`, {
     cause: error,
   });
+}
+
+function isFull(error: unknown): boolean {
+  return systemCode(error) === 'ENOSPC' || systemCode(error) === 'EDQUOT';
 }

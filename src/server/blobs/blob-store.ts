@@ -19,6 +19,8 @@ export interface Blobs {
    * is kept), `wrong-state` (the offset lies beyond what is here).
    */
   receive(upload: Upload): Promise<Received>;
+  /** Takes small blobs in, all of them or none: `digest-mismatch` when one is not what its name says. They are kept in memory. */
+  receiveWhole(blobs: readonly { readonly digest: Digest; readonly bytes: Buffer }[]): Promise<Received>;
   /** How many bytes of that upload are here. */
   received(digest: Digest, id: string): Promise<number>;
   /** Bytes from `start` on, to the end; `size` is that of the whole. Rejects with `not-found`. */

@@ -4,9 +4,11 @@ import { copyFile, link, mkdir, open, rename, rm, stat, unlink } from 'node:fs/p
 import { dirname, join } from 'node:path';
 import type { Digest } from '../../ground/base/digest.ts';
 import { systemCode } from '../../ground/base/errors.ts';
+import { inLanes } from '../../ground/content/in-lanes.ts';
 import { notHere, toStorageError } from './blob-errors.ts';
 import type { Blobs } from './blob-store.ts';
 import { openIncoming } from './incoming.ts';
+import { receiveInMemory, type WholeBlob } from './whole-blobs.ts';
 
 const READ_BYTES = 512 * 1024;
 /** Others may place and remove the same blob meanwhile. */
@@ -23,6 +25,17 @@ export async function openDirectoryBlobs(directory: string): Promise<Blobs> {
       const place: Place = { part: path, size, file: fileOf(upload.digest), placed: undefined };
       return { size, place: () => makeVisible(place), discard: () => removeFile(path) };
     },
+    async receiveWhole(blobs) {
+      const changed = new Set<string>();
+      const placed = new Set<string>();
+      const place = (blob: WholeBlob) =>
+        writeWhole(blob, { root: directory, file: fileOf(blob.digest), changed, placed });
+      const end = async (): Promise<void> => {
+        await inLanes([...changed], SYNC_LANES, sync);
+        changed.clear();
+      };
+      return receiveInMemory(blobs, place, end);
+    },
     received: incoming.received,
     async get(digest, start = 0) {
       // Opened first: what is removed from now on is still read to its end.
@@ -37,6 +50,41 @@ export async function openDirectoryBlobs(directory: string): Promise<Blobs> {
     },
     sweep: incoming.sweep,
   };
+}
+
+/** Directories that are made durable at a time. */
+const SYNC_LANES = 16;
+
+interface WholePlace {
+  readonly root: string;
+  readonly file: string;
+  /** Directories that have a new name, to be made durable together. */
+  readonly changed: Set<string>;
+  /** Files that were made durable in their place. While they are there, there is nothing more to do. */
+  readonly placed: Set<string>;
+}
+
+async function writeWhole({ digest, bytes }: WholeBlob, { root, file, changed, placed }: WholePlace): Promise<void> {
+  const temporary = join(root, 'incoming', `${digest}.${randomUUID()}`);
+  try {
+    // What is there may have been put there by somebody who has not made it durable yet.
+    const isThere = (await sizeOf(file)) === bytes.length;
+    if (isThere && placed.has(file)) return;
+    changed.add(dirname(file));
+    placed.add(file);
+    if (isThere && (await syncIfThere(file))) return;
+    const handle = await open(temporary, 'wx', 0o600);
+    try {
+      await handle.writeFile(bytes);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw toStorageError(error, root);
+  }
 }
 
 interface Place {
@@ -82,8 +130,13 @@ async function isMadeDurable(place: Place): Promise<boolean> {
     await copyWhole(place);
     return true;
   }
+  return syncIfThere(place.file);
+}
+
+/** False when it was removed meanwhile. */
+async function syncIfThere(file: string): Promise<boolean> {
   try {
-    await sync(place.file);
+    await sync(file);
     return true;
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return false;

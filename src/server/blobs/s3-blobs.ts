@@ -17,6 +17,7 @@ import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import { notHere } from './blob-errors.ts';
 import type { Blobs } from './blob-store.ts';
 import { openIncoming } from './incoming.ts';
+import { receiveInMemory } from './whole-blobs.ts';
 
 /** What is undefined is taken from where S3's own clients look (variables, `~/.aws`, the machine's role). */
 export interface S3Options {
@@ -55,6 +56,8 @@ export async function openS3Blobs(place: string, options: S3Options): Promise<Bl
       const put = () => putFile(bucket, keyOf(upload.digest), { path, size });
       return { size, place: () => asked(bucket, put), discard: () => rm(path, { force: true }) };
     },
+    receiveWhole: async (blobs) =>
+      receiveInMemory(blobs, (blob) => asked(bucket, () => putWhole(bucket, keyOf(blob.digest), blob.bytes)), nothing),
     received: incoming.received,
     async get(digest, start = 0) {
       const found = await asked(bucket, () => getFrom(bucket, keyOf(digest), start));
@@ -90,6 +93,14 @@ function toConfig({ endpoint, region, forcePathStyle, accessKeyId, secretAccessK
       ? {}
       : { credentials: { accessKeyId, secretAccessKey } }),
   };
+}
+
+async function nothing(): Promise<void> {}
+
+async function putWhole(bucket: Bucket, Key: string, bytes: Buffer): Promise<void> {
+  const { client, Bucket } = bucket;
+  if ((await sizeOf(bucket, Key)) === bytes.length) return;
+  await client.send(new PutObjectCommand({ Bucket, Key, Body: bytes, ContentLength: bytes.length }));
 }
 
 async function putFile(bucket: Bucket, Key: string, { path, size }: { path: string; size: number }): Promise<void> {

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { giveBackWhenSent } from '../../ground/content/give-back.ts';
+import { MAX_PACK_BYTES, parsePack } from '../../ground/protocol/blob-pack.ts';
 import {
   API,
   type BodyOf,
@@ -158,6 +159,10 @@ function createHandlers(pool: Pool, access: Access): Handlers {
       await pool.putBlob(who, params, upload, request.body as Readable);
       return reply.code(204).send();
     },
+    putBlobs: async ({ who, params, request, reply }) => {
+      await pool.putBlobs(who, params.project, parsePack(await readWhole(request.body as Readable, MAX_PACK_BYTES)));
+      return reply.code(204).send();
+    },
     uploadState: ({ who, params }) => pool.uploadState(who, params),
     getBlob: async ({ who, params, request, reply }) =>
       sendBytes(reply, request, (start) => pool.getBlob(who, params.project, params.digest, start)),
@@ -209,6 +214,17 @@ function namesOf(selection: { workers?: string[] | undefined; all?: boolean | un
   if (selection.all) return null;
   if (selection.workers && selection.workers.length > 0) return selection.workers;
   throw new PilotageError('bad-request', 'nothing was named: give workers, or say that all are meant');
+}
+
+async function readWhole(body: Readable, most: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += (chunk as Buffer).length;
+    if (size > most) throw new PilotageError('body-too-large', `more than ${most} bytes in one pack: send several`);
+    chunks.push(chunk as Buffer);
+  }
+  return Buffer.concat(chunks);
 }
 
 /** Whole, or from an offset on (`Range: bytes=N-`), for downloads that broke off. */

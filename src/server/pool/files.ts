@@ -73,10 +73,39 @@ export async function putBlob(
     await refuseOverQuota(parts, { id, project: to.project }, upload.offset + (upload.length ?? 0));
   const received = await parts.blobs.receive({ digest, id: upload.id ?? randomUUID(), offset: upload.offset, bytes });
   try {
-    await add(parts, { projectId: id, project: to.project, digest }, received);
+    await add(parts, { id, project: to.project }, [{ digest, size: received.size }], received);
   } finally {
     await received.discard();
   }
+}
+
+export interface WholeBlob {
+  readonly digest: string;
+  readonly bytes: Buffer;
+}
+
+/** Many small ones at once. Those that are there already are not looked at. */
+export async function putBlobs(
+  parts: Parts,
+  who: Principal,
+  project: string,
+  blobs: readonly WholeBlob[],
+): Promise<void> {
+  requireAny(who);
+  const { id } = await projectOf(parts, who, project);
+  const sizes = blobs.map(({ bytes }) => bytes.length);
+  const missing = new Set(
+    await missingBlobs(parts, who, project, { digests: blobs.map(({ digest }) => digest), sizes }),
+  );
+  const wanted = [
+    ...new Map(blobs.filter(({ digest }) => missing.has(digest)).map((blob) => [blob.digest, blob])).values(),
+  ];
+  if (wanted.length === 0) return;
+  const received = await parts.blobs.receiveWhole(
+    wanted.map(({ digest, bytes }) => ({ digest: parseDigest(digest), bytes })),
+  );
+  const known = wanted.map(({ digest, bytes }) => ({ digest, size: bytes.length }));
+  await add(parts, { id, project }, known, received);
 }
 
 const LOOK_MS = 50;
@@ -87,20 +116,15 @@ const LOOK_MS = 50;
  */
 async function add(
   parts: Parts,
-  to: { projectId: number; project: string; digest: string },
+  { id, project }: { id: number; project: string },
+  blobs: readonly { digest: string; size: number }[],
   received: Received,
 ): Promise<void> {
-  const { projectId, digest } = to;
   for (;;) {
     await received.place();
-    const added = await parts.store.addBlob({
-      projectId,
-      digest,
-      size: received.size,
-      graceMs: parts.settings.blobGraceMs,
-    });
+    const added = await parts.store.addBlobs({ projectId: id, blobs, graceMs: parts.settings.blobGraceMs });
     if (added === 'added') return received.place();
-    if (added !== 'being-removed') throw overQuota(to.project, added.overQuota, received.size);
+    if (added !== 'being-removed') throw overQuota(project, added.overQuota, received.size);
     await pause(LOOK_MS, undefined, { signal: parts.closing });
   }
 }

@@ -125,6 +125,8 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
       files.missingBlobs(parts, who, project, asked),
     putBlob: (who: Principal, to: { project: string; digest: string }, upload: files.Upload, bytes: Readable) =>
       files.putBlob(parts, who, to, upload, bytes),
+    putBlobs: (who: Principal, project: string, blobs: readonly files.WholeBlob[]) =>
+      files.putBlobs(parts, who, project, blobs),
     uploadState: (who: Principal, upload: { project: string; digest: string; upload: string }) =>
       files.uploadState(parts, who, upload),
     getBlob: (who: Principal, project: string, digest: string, start: number) =>

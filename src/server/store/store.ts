@@ -21,7 +21,7 @@ export const WRITE_VERBS = {
   createToken: tokens.createToken,
   revokeToken: tokens.revokeToken,
   createProject: projects.createProject,
-  addBlob: blobs.addBlob,
+  addBlobs: blobs.addBlobs,
   missingBlobs: blobs.missingBlobs,
   addTree: blobs.addTree,
   markRemoval: blobs.markRemoval,

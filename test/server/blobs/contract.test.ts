@@ -213,6 +213,26 @@ describe.each([
     expect((await whole(await place.other.get(digest))).equals(bytes)).toBe(true);
   });
 
+  test('many small ones come at once: all or none, visible when they are placed, and there again after a removal', async () => {
+    const pack = Array.from({ length: 300 }, (_, i) => Buffer.from(`small ${i}`)).map((content) => ({
+      digest: digestOf(content),
+      bytes: content,
+    }));
+    const wrong = [...pack, { digest: digestOf(Buffer.from('other')), bytes: Buffer.from('this') }];
+    await expect(blobs.receiveWhole(wrong)).rejects.toMatchObject({ code: 'digest-mismatch' });
+    const received = await blobs.receiveWhole(pack);
+    expect(received.size).toBe(pack.reduce((sum, one) => sum + one.bytes.length, 0));
+    const [first] = pack as [(typeof pack)[0]];
+    await expect(blobs.get(first.digest)).rejects.toMatchObject({ code: 'not-found' });
+    await received.place();
+    for (const one of pack) expect(await whole(await place.other.get(one.digest))).toEqual(one.bytes);
+    await blobs.remove(first.digest);
+    await received.place();
+    expect(await whole(await blobs.get(first.digest))).toEqual(first.bytes);
+    await received.discard();
+    expect(readdirSync(place.spool)).toEqual([]);
+  });
+
   test('removing what is not there is no error', async () => {
     await keep(bytes);
     await blobs.remove(digest);

@@ -88,9 +88,9 @@ describe.each(openStores())('files that come and go at once on %s', (_name, open
       ...parts,
       store: {
         ...store,
-        addBlob: (input) => {
+        addBlobs: (input) => {
           asked += 1;
-          return store.addBlob(input);
+          return store.addBlobs(input);
         },
       },
     };
@@ -112,12 +112,12 @@ describe.each(openStores())('files that come and go at once on %s', (_name, open
       ...parts,
       store: {
         ...store,
-        addBlob: async (input) => {
+        addBlobs: async (input) => {
           const expired = () => store.markRemoval({ digest, server: 'one', graceMs: GRACE_MS });
           await expect.poll(expired, { timeout: 5000 }).toBe('bytes');
           await blobs.remove(digest as never);
           await store.finishRemoval({ digest, server: 'one' });
-          return store.addBlob(input);
+          return store.addBlobs(input);
         },
       },
     };

@@ -29,7 +29,7 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
   const blob = async (size = 10, options: { project?: number; graceMs?: number } = {}) => {
     const digest = sha256(`blob ${++made}`);
     const graceMs = options.graceMs ?? NONE;
-    await store.addBlob({ projectId: options.project ?? projectId, digest, size, graceMs });
+    await store.addBlobs({ projectId: options.project ?? projectId, blobs: [{ digest, size }], graceMs });
     return digest;
   };
   const removable = async (): Promise<string[]> => {
@@ -131,7 +131,7 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
     const { claims } = await worker.exchange();
     const digest = sha256('brought by a worker');
     // Held until a moment that is over, but later than the claim.
-    await store.addBlob({ projectId, digest, size: 1, graceMs: 0 });
+    await store.addBlobs({ projectId, blobs: [{ digest, size: 1 }], graceMs: 0 });
     const chunk = await store.removableBlobs({ after: null, limit: 10_000, graceMs: 0 });
     expect(chunk.digests).not.toContain(digest);
     expect(await store.markRemoval({ digest, server: 's', graceMs: 0 })).toBe('kept');
@@ -141,7 +141,7 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
 
   test('a blob of two projects loses its bytes with the second', async () => {
     const digest = await blob();
-    await store.addBlob({ projectId: other, digest, size: 10, graceMs: HOUR });
+    await store.addBlobs({ projectId: other, blobs: [{ digest, size: 10 }], graceMs: HOUR });
     expect(await remove(digest)).toBe('forgotten');
     expect(await store.findBlob({ projectId, digest })).toBeNull();
     expect(await store.findBlob({ projectId: other, digest })).toEqual({ size: 10 });
@@ -150,20 +150,26 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
   test('while the bytes are being removed nobody adds them, and a server that takes the removal over ends it', async () => {
     const digest = await blob();
     expect(await remove(digest)).toBe('bytes');
-    expect(await store.addBlob({ projectId, digest, size: 10, graceMs: HOUR })).toBe('being-removed');
+    expect(await store.addBlobs({ projectId, blobs: [{ digest, size: 10 }], graceMs: HOUR })).toBe('being-removed');
     expect(await store.takeOverRemovals({ server: 'other', aliveWithinMs: HOUR })).toContain(digest);
     await store.finishRemoval({ digest, server: 's' });
-    expect(await store.addBlob({ projectId, digest, size: 10, graceMs: HOUR })).toBe('being-removed');
+    expect(await store.addBlobs({ projectId, blobs: [{ digest, size: 10 }], graceMs: HOUR })).toBe('being-removed');
     await store.finishRemoval({ digest, server: 'other' });
-    expect(await store.addBlob({ projectId, digest, size: 10, graceMs: HOUR })).toBe('added');
+    expect(await store.addBlobs({ projectId, blobs: [{ digest, size: 10 }], graceMs: HOUR })).toBe('added');
   });
 
   test('usage is what is there, and a quota is kept', async () => {
     const project = (await store.createProject({ name: 'small', owner: 'o' })).id;
     await store.setQuota({ projectId: project, bytes: 100 });
     const first = await blob(60, { project, graceMs: HOUR });
-    expect(await store.addBlob({ projectId: project, digest: first, size: 60, graceMs: HOUR })).toBe('added');
-    const result = await store.addBlob({ projectId: project, digest: sha256('too large'), size: 41, graceMs: HOUR });
+    expect(await store.addBlobs({ projectId: project, blobs: [{ digest: first, size: 60 }], graceMs: HOUR })).toBe(
+      'added',
+    );
+    const result = await store.addBlobs({
+      projectId: project,
+      blobs: [{ digest: sha256('too large'), size: 41 }],
+      graceMs: HOUR,
+    });
     expect(result).toEqual({ overQuota: { quotaBytes: 100, bytes: 60 } });
     await blob(40, { project, graceMs: NONE });
     expect(await store.projectUsage({ projectId: project })).toEqual({
@@ -183,7 +189,7 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
     const project = (await store.createProject({ name: 'crowded', owner: 'o' })).id;
     await store.setQuota({ projectId: project, bytes: 50 });
     const all = Array.from({ length: 20 }, (_, i) =>
-      store.addBlob({ projectId: project, digest: sha256(`crowd ${i}`), size: 10, graceMs: HOUR }),
+      store.addBlobs({ projectId: project, blobs: [{ digest: sha256(`crowd ${i}`), size: 10 }], graceMs: HOUR }),
     );
     expect((await Promise.all(all)).filter((result) => result === 'added')).toHaveLength(5);
     expect(await store.projectUsage({ projectId: project })).toMatchObject({ blobs: 5, bytes: 50 });

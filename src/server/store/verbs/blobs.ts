@@ -14,38 +14,49 @@ export interface Quota {
   readonly bytes: number;
 }
 
-/** The bytes are in the store. `graceMs`: so long they stay without a reference. */
-export async function addBlob(
+/** The bytes are in the store. All are added or none. `graceMs`: so long they stay without a reference. */
+export async function addBlobs(
   db: Db,
-  input: { projectId: number; digest: string; size: number; graceMs: number },
+  input: { projectId: number; blobs: readonly { digest: string; size: number }[]; graceMs: number },
 ): Promise<AddResult> {
-  const { projectId, digest, size } = input;
-  await lockDigest(db, digest);
-  if (await firstRow(db, sql`select 1 as one from blob_removals where digest = ${digest}`)) return 'being-removed';
+  const { projectId, blobs } = input;
+  const given = db.table({
+    m_digest: ['text', blobs.map((blob) => blob.digest)],
+    m_size: ['bigint', blobs.map((blob) => blob.size)],
+  });
+  await lockDigests(db, given);
+  const digests = sql`(select m_digest from ${given} as given)`;
+  if (await firstRow(db, sql`select 1 as one from blob_removals where digest in ${digests} limit 1`))
+    return 'being-removed';
   const until = db.now + input.graceMs;
-  const held = await db.run(
-    sql`update blobs set held_until = case when held_until < ${until} then ${until} else held_until end
-    where project_id = ${projectId} and digest = ${digest}`,
-  );
-  if (held > 0) return 'added';
+  const held = await db.rows<{ digest: string }>(sql`update blobs
+    set held_until = case when held_until < ${until} then ${until} else held_until end
+    where project_id = ${projectId} and digest in ${digests} returning digest`);
+  const known = new Set(held.map((row) => row.digest));
+  const added = blobs.filter((blob) => !known.has(blob.digest));
+  if (added.length === 0) return 'added';
+  const bytes = added.reduce((sum, blob) => sum + blob.size, 0);
   await db.run(
     sql`insert into project_usage (project_id, blobs, bytes) values (${projectId}, 0, 0) on conflict (project_id) do nothing`,
   );
   const usage = await quotaOf(db, projectId, db.lock.rows);
-  if (usage.quotaBytes !== null && usage.bytes + size > usage.quotaBytes)
+  if (usage.quotaBytes !== null && usage.bytes + bytes > usage.quotaBytes)
     return { overQuota: { quotaBytes: usage.quotaBytes, bytes: usage.bytes } };
   await db.run(sql`insert into blobs (project_id, digest, size, created_at, held_until)
-    values (${projectId}, ${digest}, ${size}, ${db.now}, ${until})`);
+    select cast(${projectId} as bigint), m_digest, m_size, cast(${db.now} as bigint), cast(${until} as bigint) from ${given} as given where true
+    on conflict (project_id, digest) do nothing`);
   await db.run(
-    sql`update project_usage set blobs = blobs + 1, bytes = bytes + ${size} where project_id = ${projectId}`,
+    sql`update project_usage set blobs = blobs + ${added.length}, bytes = bytes + ${bytes} where project_id = ${projectId}`,
   );
   return 'added';
 }
 
-/** Nobody adds a blob while it is decided whether it goes. */
-async function lockDigest(db: Db, digest: string): Promise<void> {
+/** Nobody adds a blob while it is decided whether it goes. In one order, so that two servers wait for each other in turn. */
+async function lockDigests(db: Db, given: Sql): Promise<void> {
   if (db.dialect === 'postgres')
-    await db.rows(sql`select pg_advisory_xact_lock(hashtextextended(cast(${digest} as text), 11))`);
+    await db.rows(
+      sql`select pg_advisory_xact_lock(hashtextextended(m_digest, 11)) from (select m_digest from ${given} as given order by 1) as ordered`,
+    );
 }
 
 async function quotaOf(
@@ -164,7 +175,7 @@ export async function markRemoval(
   input: { digest: string; server: string; graceMs: number },
 ): Promise<'kept' | 'forgotten' | 'bytes'> {
   const { digest } = input;
-  await lockDigest(db, digest);
+  await lockDigests(db, db.table({ m_digest: ['text', [digest]] }));
   const gone = await db.rows<{ project_id: number; size: number }>(
     sql`delete from blobs as b where b.digest = ${digest} and ${await heldNoLonger(db, input.graceMs)} and ${UNREFERENCED}
     returning project_id, size`,
