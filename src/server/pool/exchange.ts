@@ -1,82 +1,15 @@
 import { ERROR_CODES, PilotageError } from '../../ground/base/errors.ts';
 import { formatTaskId, parseTaskId } from '../../ground/base/task-id.ts';
-import type { Capacity } from '../core/shape.ts';
-import type { Reason, ReportOutcome } from '../core/task.ts';
-import { attemptSecret, sha256 } from '../store/secrets.ts';
-import type { ExchangeInput, ExchangeResult, HeldKey } from '../store/verbs/exchange.ts';
-import type { Answer, StoredReport } from '../store/verbs/report-attempts.ts';
+import { attemptSecret } from '../store/secrets.ts';
+import type { ExchangeInput, ExchangeResult } from '../store/verbs/exchange.ts';
 import { claimExtras } from './claims.ts';
+import type { ExchangeAnswer, ExchangeFacts, ReportFacts } from './exchange-facts.ts';
 import type { Parts } from './parts.ts';
 import { QUEUED, sessionTopic } from './signals.ts';
-import { knowTrees, type NamedFile } from './trees.ts';
+import { toExchangeInput } from './to-exchange-input.ts';
+import { knowTrees } from './trees.ts';
 
-/** An exchange as it comes from the wire; see the protocol for what the fields mean. */
-export interface ExchangeFacts {
-  readonly number: number;
-  readonly held: readonly { readonly task: string; readonly attempt: number; readonly progress?: object | undefined }[];
-  readonly reports: readonly ReportFacts[];
-  readonly logs?:
-    | readonly {
-        readonly task: string;
-        readonly attempt: number;
-        readonly stream: 'stdout' | 'stderr';
-        readonly offset: number;
-        readonly data: string;
-      }[]
-    | undefined;
-  readonly free: Capacity;
-  readonly maxClaims: number;
-  readonly ahead?: number | undefined;
-  readonly waitSeconds: number;
-  readonly knownSpecs?: readonly number[] | undefined;
-}
-
-export interface ReportFacts {
-  readonly task: string;
-  readonly attempt: number;
-  readonly secret: string;
-  readonly outcome: ReportOutcome;
-  readonly reason?: Reason | undefined;
-  readonly message?: string | undefined;
-  readonly exitCode?: number | undefined;
-  readonly signal?: string | undefined;
-  readonly startedAt?: string | undefined;
-  readonly wallSeconds?: number | undefined;
-  readonly cpuSeconds?: number | undefined;
-  readonly peakMemory?: number | undefined;
-  readonly outputs?: readonly NamedFile[] | undefined;
-  readonly stdout?: LogEnd | undefined;
-  readonly stderr?: LogEnd | undefined;
-  readonly result?: unknown;
-  readonly checkpoint?: { readonly attempt: number; readonly number: number } | undefined;
-}
-
-interface LogEnd {
-  readonly size: number;
-  readonly data?: string | undefined;
-  readonly digest?: string | undefined;
-}
-
-export interface ExchangeAnswer {
-  readonly answers: readonly { task: string; attempt: number; answer: Answer }[];
-  readonly claims: readonly {
-    task: string;
-    attempt: number;
-    secret: string;
-    project: string;
-    payload?: unknown;
-    inputs?: unknown;
-    from?: unknown;
-    fault?: string;
-    checkpoints?: unknown;
-  }[];
-  readonly specs: Readonly<Record<string, unknown>>;
-  readonly drop: readonly { task: string; attempt: number }[];
-  readonly instruction: 'work' | 'drain' | 'stop';
-  readonly followSeconds: number;
-  readonly heartbeatSeconds: number;
-  readonly leaseSeconds: number;
-}
+export type { ExchangeFacts } from './exchange-facts.ts';
 
 type Done = Extract<ExchangeResult, { kind: 'done' }>;
 
@@ -107,7 +40,7 @@ export function createExchanges(parts: Parts): Exchanges {
         const ends = AbortSignal.any([gone, superseded.signal, parts.closing]);
         const done = await untilSomething(
           parts,
-          toInput(parts, session, secret, facts),
+          toExchangeInput(parts, session, secret, facts),
           facts.waitSeconds,
           memory,
           ends,
@@ -191,69 +124,6 @@ function tellOthers(parts: Parts, input: ExchangeInput, done: Done): void {
   for (const submission of new Set(input.reports.map((report) => report.submission))) parts.signals.changed(submission);
   for (const submission of new Set(done.claims.map((claim) => claim.submission_id))) parts.signals.changed(submission);
   if (input.reports.some((report) => report.outcome !== 'succeeded')) parts.signals.queued();
-}
-
-function toInput(parts: Parts, session: string, secret: string, facts: ExchangeFacts): ExchangeInput {
-  return {
-    session,
-    sessionSecret: secret,
-    number: facts.number,
-    held: facts.held.map(toHeld),
-    reports: facts.reports.map(toReport),
-    logs: (facts.logs ?? []).map((log) => ({
-      ...keyOf(log.task),
-      attempt: log.attempt,
-      stream: log.stream,
-      offset: log.offset,
-      data: log.data,
-    })),
-    free: facts.free,
-    ahead: facts.ahead ?? 0,
-    most: facts.maxClaims,
-    lease: parts.settings,
-    reserveAfterMs: parts.settings.reserveAfterMs,
-  };
-}
-
-function keyOf(task: string): { submission: number; idx: number } {
-  const { submission, index } = parseTaskId(task);
-  return { submission, idx: index };
-}
-
-function toHeld(held: ExchangeFacts['held'][number]): HeldKey {
-  return { ...keyOf(held.task), attempt: held.attempt, progress: held.progress ? JSON.stringify(held.progress) : null };
-}
-
-function toReport(report: ReportFacts): StoredReport {
-  return {
-    ...keyOf(report.task),
-    attempt: report.attempt,
-    secretHash: sha256(report.secret),
-    outcome: report.outcome,
-    reason: report.reason ?? null,
-    message: report.message ?? null,
-    exitCode: report.exitCode ?? null,
-    signal: report.signal ?? null,
-    startedAt: report.startedAt === undefined ? null : Date.parse(report.startedAt),
-    wallSeconds: report.wallSeconds ?? null,
-    cpuSeconds: report.cpuSeconds ?? null,
-    peakMemory: report.peakMemory ?? null,
-    outputs: report.outputs && report.outputs.length > 0 ? JSON.stringify(report.outputs) : null,
-    result: report.result === undefined ? null : JSON.stringify(report.result),
-    digests: [
-      ...(report.outputs ?? []).map((output) => output.digest),
-      ...[report.stdout?.digest, report.stderr?.digest].filter((digest) => digest !== undefined),
-    ],
-    checkpoint: report.checkpoint ?? null,
-    logs: [
-      ...(report.stdout && report.stdout.size > 0 ? [toLog('stdout', report.stdout)] : []),
-      ...(report.stderr && report.stderr.size > 0 ? [toLog('stderr', report.stderr)] : []),
-    ],
-  };
-}
-
-function toLog(stream: 'stdout' | 'stderr', log: LogEnd) {
-  return { stream, size: log.size, data: log.data ?? null, digest: log.digest ?? null };
 }
 
 async function toAnswer(parts: Parts, secret: string, facts: ExchangeFacts, done: Done): Promise<ExchangeAnswer> {

@@ -2,18 +2,12 @@ import { formatDuration } from '../../ground/base/duration.ts';
 import { formatSize } from '../../ground/base/size.ts';
 import { formatTaskId, parseTarget } from '../../ground/base/task-id.ts';
 import type { Principal } from '../access/principal.ts';
-import { fits, type Obstacle, obstacles, parseShapeKey, type Shape, type WorkerFacts } from '../core/shape.ts';
 import { shownState } from '../core/submission.ts';
 import type { SubmissionRow, TaskDetailRow } from '../store/verbs/read-tasks.ts';
 import type { Parts } from './parts.ts';
 import { taskRow } from './queries.ts';
-import { workerFacts } from './worker-facts.ts';
-
-export interface Reason {
-  readonly code: string;
-  readonly text: string;
-  readonly numbers: Readonly<Record<string, number>>;
-}
+import { ofQueued } from './why-queued.ts';
+import { lossesOf, type Reason } from './why-reason.ts';
 
 /** Ordered reasons, the most telling first, for any state. A submission is answered by its most telling task. */
 export async function why(parts: Parts, principal: Principal, id: string) {
@@ -54,126 +48,6 @@ async function reasonsOf(
       ];
     case 'succeeded':
       return ofSucceeded(row);
-  }
-}
-
-async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
-  const shape = parseShapeKey(row.shape);
-  const rows = (await parts.store.listWorkers({ all: false })).filter((worker) => worker.state === 'alive');
-  const working = rows.filter((worker) => worker.instruction === 'work');
-  const before = await parts.store.queuedBefore({ submission: row.submission_id, priority: row.priority });
-  const place: Reason[] =
-    before === 0
-      ? []
-      : [
-          {
-            code: 'queue-place',
-            text: `${before} queued ${before === 1 ? 'task' : 'tasks'} of earlier or more urgent submissions ${before === 1 ? 'comes' : 'come'} first`,
-            numbers: { before },
-          },
-        ];
-  if (rows.length === 0) {
-    return [
-      {
-        code: 'no-workers',
-        text: "no worker is there: start one with 'pilotage worker', or the server with --workers N",
-        numbers: { workers: 0 },
-      },
-      ...place,
-    ];
-  }
-  const able = working.filter((worker) => fits(shape, workerFacts(worker)));
-  if (able.length === 0)
-    return [...impossible(shape, working.map(workerFacts), rows.length - working.length), ...place];
-  const busy = able.filter((worker) => worker.running > 0).length;
-  const numbers = { able: able.length, workers: working.length, busy };
-  const text =
-    busy === able.length
-      ? `${able.length} of ${working.length} workers could run it, and all of them are at work on other tasks`
-      : `${able.length - busy} of ${working.length} workers could run it and have nothing else to do: one will take it in a moment`;
-  return [{ code: 'workers-busy', text, numbers }, ...place, ...lossesOf(row)];
-}
-
-function impossible(shape: Shape, workers: readonly WorkerFacts[], leaving: number): Reason[] {
-  const found = new Map<Obstacle, number>();
-  for (const worker of workers)
-    for (const obstacle of obstacles(shape, worker)) found.set(obstacle, (found.get(obstacle) ?? 0) + 1);
-  const reasons = [...found]
-    .sort((a, b) => b[1] - a[1])
-    .map(([obstacle, count]) => toReason(shape, workers, obstacle, count));
-  const draining = {
-    code: 'workers-draining',
-    text: `${leaving} workers are ending and take nothing new`,
-    numbers: { leaving },
-  };
-  return [
-    {
-      code: 'no-worker-fits',
-      text: `none of ${workers.length} workers has what it asks for`,
-      numbers: { workers: workers.length },
-    },
-    ...reasons,
-    ...(leaving > 0 ? [draining] : []),
-  ];
-}
-
-function toReason(shape: Shape, workers: readonly WorkerFacts[], obstacle: Obstacle, count: number): Reason {
-  const most = (pick: (worker: WorkerFacts) => number) =>
-    workers.reduce((best, worker) => Math.max(best, pick(worker)), 0);
-  const less = `${count} of ${workers.length} workers have less`;
-  const said = (text: string, asked: number, largest: number) => ({
-    code: `too-little-${obstacle.split(':')[0]}`,
-    text,
-    numbers: { asked, largest, workers: count },
-  });
-  switch (obstacle) {
-    case 'cpus': {
-      const largest = most((worker) => worker.total.cpus);
-      return said(`it asks for ${shape.cpus} cpus; ${less}, the largest has ${largest}`, shape.cpus, largest);
-    }
-    case 'memory': {
-      const largest = most((worker) => worker.total.memory);
-      return said(
-        `it asks for ${formatSize(shape.memory)} of memory; ${less}, the largest has ${formatSize(largest)}`,
-        shape.memory,
-        largest,
-      );
-    }
-    case 'gpus': {
-      const largest = most((worker) => worker.total.gpus);
-      return said(`it asks for ${shape.gpus} gpus; ${less}, the largest has ${largest}`, shape.gpus, largest);
-    }
-    case 'wall-time': {
-      const largest = most((worker) => worker.remainingSeconds ?? Number.MAX_SAFE_INTEGER);
-      return said(
-        `it asks for ${formatDuration(shape.timeRequestSeconds)} of time; ${count} workers end before that, the longest has ${formatDuration(largest)} left`,
-        shape.timeRequestSeconds,
-        largest,
-      );
-    }
-    case 'label':
-      return {
-        code: 'label',
-        text: `it asks for ${Object.entries(shape.labels)
-          .map(([name, value]) => `${name}=${value}`)
-          .join(', ')}; ${count} of ${workers.length} workers have other labels`,
-        numbers: { workers: count },
-      };
-    case 'kind':
-      return {
-        code: 'kind',
-        text: `${count} of ${workers.length} workers take other kinds of task (this one ${shape.kind === 'command' ? 'runs a command' : 'is a payload without a command'})`,
-        numbers: { workers: count },
-      };
-    default: {
-      const name = obstacle.slice('named:'.length);
-      const largest = most((worker) => worker.total.named[name] ?? 0);
-      return said(
-        `it asks for ${shape.named[name]} ${name}; ${less}, the largest has ${largest}`,
-        shape.named[name] ?? 0,
-        largest,
-      );
-    }
   }
 }
 
@@ -223,23 +97,6 @@ async function ofRunning(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
     },
     ...lossesOf(row),
   ];
-}
-
-function lossesOf(row: TaskDetailRow): Reason[] {
-  const reasons: Reason[] = [];
-  if (row.failures > 0)
-    reasons.push({
-      code: 'failed-before',
-      text: `its program failed before (${row.failures})`,
-      numbers: { failures: row.failures },
-    });
-  if (row.losses > 0)
-    reasons.push({
-      code: 'worker-lost-before',
-      text: `lost workers while it ran: ${row.losses}`,
-      numbers: { losses: row.losses },
-    });
-  return reasons;
 }
 
 const WHAT_TO_DO: Readonly<Record<string, string>> = {
