@@ -8,7 +8,7 @@ import { parseJobFile } from '../../src/face/cli/job-file/parse-job-file.ts';
 const root = path.join(import.meta.dirname, '../..');
 const SERVE = 'pilotage serve --workers 2 &';
 
-test.each(['README.md', 'docs/tutorial.md', 'docs/reference/cli.md', 'docs/reference/http.md'])(
+test.each(['README.md', 'docs/tutorial.md', 'docs/data.md', 'docs/reference/cli.md', 'docs/reference/http.md'])(
   'what %s says can be typed as it stands',
   (file) => {
     const blocks = blocksOf(file, 'sh');
@@ -24,7 +24,7 @@ test.each(['README.md', 'docs/tutorial.md', 'docs/reference/cli.md', 'docs/refer
 );
 
 test('the job files of the documents are job files', () => {
-  const files = ['README.md', 'docs/reference/job-file.md'].flatMap((file) => blocksOf(file, 'yaml'));
+  const files = ['README.md', 'docs/data.md', 'docs/reference/job-file.md'].flatMap((file) => blocksOf(file, 'yaml'));
   expect(files.length).toBeGreaterThan(5);
   for (const text of files)
     expect(
