@@ -231,6 +231,37 @@ describe('--reuse', () => {
     }
   });
 
+  test('holds along steps that take their inputs from others', async () => {
+    const cwd = temporaryDirectory({
+      'in.txt': 'one',
+      'job.yaml': `
+reuse: true
+steps:
+  first: { command: [sh, -c, "cat in.txt > a; date +%N > nanoseconds"], inputs: [in.txt], outputs: [a, nanoseconds] }
+  second: { command: [sh, -c, "cat a > b; date +%N >> b"], inputs: [{ from: first, path: a }], outputs: [b] }
+  third: { command: [sh, -c, "cat b"], inputs: [{ from: second }], array: 1-3 }
+`,
+    });
+    const run = async () => {
+      const { code, stdout, stderr } = await server.run(['--json', 'submit', '--wait', 'job.yaml'], { cwd });
+      expect([code, stderr]).toEqual([0, stderr]);
+      const made = JSON.parse(stdout) as { id: number }[];
+      const seen = [];
+      for (const { id } of made) seen.push(await clientOf(server).call(routes.submission, { params: { id } }));
+      return seen;
+    };
+    expect((await run()).map(({ reused }) => reused)).toEqual([0, 0, 0]);
+    const again = await run();
+    expect(again.map(({ reused, counts }) => [reused, counts.succeeded])).toEqual([
+      [1, 1],
+      [1, 1],
+      [3, 3],
+    ]);
+    expect(await results(`${again[1]!.id}.1`, 'b')).toMatch(/^one\d+\n$/);
+    writeFileSync(path.join(cwd, 'in.txt'), 'two');
+    expect((await run()).map(({ reused }) => reused)).toEqual([0, 0, 0]);
+  });
+
   test('a sweep that grew runs only what is new', async () => {
     const cwd = temporaryDirectory({});
     const sweep = (x: string) =>

@@ -9,6 +9,7 @@ import type { CheckpointRow } from '../store/verbs/checkpoints.ts';
 import type { GivenTask } from '../store/verbs/exchange.ts';
 import type { ResultRow } from '../store/verbs/read-tasks.ts';
 import type { Parts } from './parts.ts';
+import { questionOfClaim } from './question.ts';
 import type { FromFacts, SpecFacts } from './step-facts.ts';
 
 interface File {
@@ -20,6 +21,8 @@ interface File {
 }
 
 export interface ClaimExtras {
+  /** Another task asked the same: this one has its result, and is not handed out. */
+  readonly answered?: true;
   readonly from?: readonly File[];
   readonly fault?: string;
   readonly checkpoints?: readonly { attempt: number; number: number; files: unknown }[];
@@ -39,8 +42,27 @@ export async function claimExtras(parts: Parts, claims: readonly GivenTask[]): P
   for (const [claim, checkpoints] of await checkpointsOf(parts, withCheckpoints)) add(claim, { checkpoints });
   const withFrom = claims.filter((claim) => (claim.extras & EXTRAS.from) !== 0);
   const specs = await specsOf(parts, withFrom);
-  for (const claim of withFrom) add(claim, await filesFrom(parts, claim, specs.get(claim.submission_id) ?? {}));
+  for (const claim of withFrom) {
+    const spec = specs.get(claim.submission_id) ?? {};
+    const files = await filesFrom(parts, claim, spec);
+    add(claim, files.from && (await isAnswered(parts, claim, spec, files.from)) ? { answered: true } : files);
+  }
   return extras;
+}
+
+/** Only now, when its inputs are known, can it be told whether it asks what another one asked. */
+async function isAnswered(parts: Parts, claim: GivenTask, spec: SpecFacts, from: readonly File[]): Promise<boolean> {
+  const question = questionOfClaim(spec, claim, from);
+  if (question === null) return false;
+  const answer = await parts.store.answerClaimed({
+    submission: claim.submission_id,
+    idx: claim.idx,
+    attempt: claim.attempt,
+    question,
+    reuse: (claim.extras & EXTRAS.reuse) !== 0,
+    graceMs: parts.settings.blobGraceMs,
+  });
+  return answer === 'answered';
 }
 
 async function checkpointsOf(parts: Parts, claims: readonly GivenTask[]) {

@@ -126,22 +126,31 @@ function tellOthers(parts: Parts, input: ExchangeInput, done: Done): void {
   if (input.reports.some((report) => report.outcome !== 'succeeded')) parts.signals.queued();
 }
 
+function tellAnswered(parts: Parts, claims: Done['claims']): void {
+  parts.dirty();
+  for (const submission of new Set(claims.map((claim) => claim.submission_id))) parts.signals.changed(submission);
+}
+
 async function toAnswer(parts: Parts, secret: string, facts: ExchangeFacts, done: Done): Promise<ExchangeAnswer> {
   const extras = await claimExtras(parts, done.claims);
+  const key = (claim: Done['claims'][number]): string => formatTaskId(claim.submission_id, claim.idx);
+  const answered = done.claims.filter((claim) => extras.get(key(claim))?.answered);
+  if (answered.length > 0) tellAnswered(parts, answered);
+  const claims = done.claims.filter((claim) => !answered.includes(claim));
   return {
     answers: done.answers.map((answer, i) => ({
       task: facts.reports[i]?.task ?? '',
       attempt: facts.reports[i]?.attempt ?? 0,
       answer,
     })),
-    claims: done.claims.map((claim) => ({
-      task: formatTaskId(claim.submission_id, claim.idx),
+    claims: claims.map((claim) => ({
+      task: key(claim),
       attempt: claim.attempt,
       secret: attemptSecret(secret, claim.submission_id, claim.idx, claim.attempt),
       project: claim.project,
       ...(claim.payload === null ? {} : { payload: JSON.parse(claim.payload) }),
       ...(claim.inputs === null ? {} : { inputs: JSON.parse(claim.inputs) }),
-      ...extras.get(formatTaskId(claim.submission_id, claim.idx)),
+      ...extras.get(key(claim)),
     })),
     specs: await specsFor(parts, facts, done),
     drop: done.drop.map((key) => ({ task: formatTaskId(key.submission, key.idx), attempt: key.attempt })),

@@ -1,5 +1,18 @@
 import { createHash } from 'node:crypto';
-import type { SpecFacts } from './step-facts.ts';
+import type { InputFacts, SpecFacts } from './step-facts.ts';
+
+/** A task whose inputs come from other tasks, once it is known which files these are. */
+export function questionOfClaim(
+  spec: SpecFacts,
+  task: { readonly idx: number; readonly payload: string | null; readonly inputs: string | null },
+  from: readonly InputFacts[],
+): string | null {
+  const { from: _from, ...rest } = spec;
+  const question = questionOf({ ...rest, inputs: [...(spec.inputs ?? []), ...from] });
+  if (question === null) return null;
+  const { idx, payload, inputs } = task;
+  return digestOf([question, payload ?? idx, payload === null, inputs]);
+}
 
 /**
  * What decides the answer of a submission's tasks, besides their payload, own inputs and index: command, environment,
@@ -17,7 +30,11 @@ export function questionOf(spec: SpecFacts): string | null {
   const outputs = (spec.outputs ?? []).map(({ pattern, optional }) => [pattern, optional === true]);
   const env = Object.entries(spec.env ?? {});
   const question = [1, spec.command, env.sort(byText), inputs.sort(byText), outputs.sort(byText)];
-  return createHash('sha256').update(JSON.stringify(question)).digest('hex');
+  return digestOf(question);
+}
+
+function digestOf(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }
 
 function byText(a: readonly unknown[], b: readonly unknown[]): number {

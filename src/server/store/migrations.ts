@@ -196,6 +196,8 @@ alter table submissions add column question text;
 alter table submissions add column reused bigint not null default 0;
 create index submissions_question on submissions (project_id, question) where question is not null;
 alter table tasks add column reused_from text;
+alter table tasks add column question text;
+create index tasks_question on tasks (question) where question is not null;
 
 alter table servers add column ticket_key text;
 alter table workers add column share text;

@@ -1,4 +1,5 @@
 import type { Db, Dialect } from './db.ts';
+import * as answers from './verbs/answer-claimed.ts';
 import * as blobs from './verbs/blobs.ts';
 import * as checkpoints from './verbs/checkpoints.ts';
 import * as exchangeVerbs from './verbs/exchange.ts';
@@ -37,6 +38,7 @@ export const WRITE_VERBS = {
   addItems: submissions.addItems,
   openSubmissions: submissions.openSubmissions,
   answerReused: reuse.answerReused,
+  answerClaimed: answers.answerClaimed,
   forgetSubmission: forget.forgetSubmission,
   removeChunk: forget.removeChunk,
   registerWorker: workers.registerWorker,

@@ -6,7 +6,7 @@ const CHUNK = 5000;
 /** Of many submissions that asked the same the newest are looked at. */
 const NEWEST = 50;
 
-interface Pair {
+export interface Pair {
   readonly idx: number;
   readonly from_submission: number;
   readonly from_idx: number;
@@ -100,7 +100,8 @@ function questionOfTask({ idx, payload, inputs }: Asking): string {
   return `${payload ?? idx}\n${payload === null}\n${inputs ?? ''}`;
 }
 
-async function withOutputs(db: Db, pairs: readonly Pair[]): Promise<Pair[]> {
+/** With what the source left; without those whose attempt is not there. */
+export async function withOutputs(db: Db, pairs: readonly Pair[]): Promise<Pair[]> {
   if (pairs.length === 0) return [];
   const given = db.table(sourcesOf(pairs));
   const attempts = await db.rows<{
@@ -136,7 +137,7 @@ function sourcesOf(pairs: readonly Pair[]) {
 }
 
 /** An answer whose files are just being removed is none. What is taken is referred to from here on. */
-async function holdAnswers(
+export async function holdAnswers(
   db: Db,
   projectId: number,
   { id, graceMs }: { id: number; graceMs: number },
@@ -165,19 +166,29 @@ async function holdAnswers(
 /** As if the task had run once, elsewhere: it has an attempt with the outputs and logs of the one that did. */
 async function answer(db: Db, id: number, pairs: readonly Pair[]): Promise<void> {
   if (pairs.length === 0) return;
-  // Left joins that lose no row, and keys from the list alone: SQLite would else go through the list for each row of a table.
+  await copyAnswers(db, { id, attempt: 1 }, pairs);
   const given = db.table({ ...sourcesOf(pairs), f_target: ['bigint', pairs.map(() => id)] });
-  await db.run(sql`insert into attempts (submission_id, idx, attempt, outcome, ended_at, exit_code, message, wall_seconds, cpu_seconds, peak_memory, outputs, result)
-    select cast(${id} as bigint), f_to, 1, 'succeeded', cast(${db.now} as bigint), a.exit_code, 'answered from task ' || f_from || ', which asked the same',
-      a.wall_seconds, a.cpu_seconds, a.peak_memory, a.outputs, a.result
-    from ${given} as given left join attempts a on a.submission_id = f_submission and a.idx = f_idx and a.attempt = f_attempt`);
-  await db.run(sql`insert into logs (submission_id, idx, attempt, stream, start_offset, data, digest, size)
-    select cast(${id} as bigint), f_to, 1, l.stream, l.start_offset, l.data, l.digest, l.size
-    from ${given} as given left join logs l on l.submission_id = f_submission and l.idx = f_idx and l.attempt = f_attempt
-    where coalesce(l.stream, '') <> ''`);
   await db.run(sql`update tasks set state = 'succeeded', attempt = 1, finished_at = ${db.now}, reused_from = f_from,
       exit_code = (select a.exit_code from attempts a where a.submission_id = f_submission and a.idx = f_idx and a.attempt = f_attempt),
       revision = revision + 1, sequence = ${db.nextSequence}
     from ${given} as given where submission_id = f_target and idx = f_to`);
   await db.run(sql`update submissions set reused = reused + ${pairs.length} where id = ${id}`);
+}
+
+/** Outcome, outputs and logs of the sources as those of an attempt of the tasks that they answer. */
+export async function copyAnswers(
+  db: Db,
+  { id, attempt }: { id: number; attempt: number },
+  pairs: readonly Pair[],
+): Promise<void> {
+  // Left joins that lose no row: SQLite would else go through the list anew for each row of a table.
+  const given = db.table(sourcesOf(pairs));
+  await db.run(sql`insert into attempts (submission_id, idx, attempt, outcome, ended_at, exit_code, message, wall_seconds, cpu_seconds, peak_memory, outputs, result)
+    select cast(${id} as bigint), f_to, cast(${attempt} as bigint), 'succeeded', cast(${db.now} as bigint), a.exit_code, 'answered from task ' || f_from || ', which asked the same',
+      a.wall_seconds, a.cpu_seconds, a.peak_memory, a.outputs, a.result
+    from ${given} as given left join attempts a on a.submission_id = f_submission and a.idx = f_idx and a.attempt = f_attempt`);
+  await db.run(sql`insert into logs (submission_id, idx, attempt, stream, start_offset, data, digest, size)
+    select cast(${id} as bigint), f_to, cast(${attempt} as bigint), l.stream, l.start_offset, l.data, l.digest, l.size
+    from ${given} as given left join logs l on l.submission_id = f_submission and l.idx = f_idx and l.attempt = f_attempt
+    where coalesce(l.stream, '') <> ''`);
 }
