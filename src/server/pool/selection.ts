@@ -123,6 +123,11 @@ export async function acceptLate(parts: Parts, principal: Principal, id: string,
       'not-found',
       `task ${id} has no report that was kept aside: 'pilotage task ${id}' shows its attempts`,
     );
+  if (result === 'files-gone')
+    throw new PilotageError(
+      'wrong-state',
+      `the files that the late report of task ${id} names are no longer here: 'pilotage retry ${id}' runs it again`,
+    );
   if (result === 'not-failed')
     throw new PilotageError(
       'wrong-state',

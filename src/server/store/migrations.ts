@@ -206,6 +206,9 @@ create table blob_holders (
 ) $CLUSTERED;
 create index blob_holders_session on blob_holders (session_id);
 `,
+  `
+create index tasks_given_up on tasks (claimed_at) where state = 'queued' and attempt_state = 'open';
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

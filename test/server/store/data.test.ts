@@ -1,7 +1,9 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { questionOf } from '../../../src/server/pool/question.ts';
 import { sha256 } from '../../../src/server/store/secrets.ts';
 import type { Store } from '../../../src/server/store/store.ts';
-import { arrayStep, LEASE, openStores, reportOf, step, storeClients } from '../../support/open-stores.ts';
+import { arrayStep, LEASE, NO_LEASE, openStores, reportOf, step, storeClients } from '../../support/open-stores.ts';
 
 const HOUR = 3_600_000;
 /** Grace times: nothing stays, everything stays. */
@@ -137,6 +139,69 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
     expect(await store.markRemoval({ digest, server: 's', graceMs: 0 })).toBe('kept');
     await worker.exchange({ reports: [{ ...reportOf(claims[0]!), ...outputs(digest) }], most: 0 });
     expect(await removable()).not.toContain(digest);
+  });
+
+  test('an attempt that was given up for lost, and not claimed again, finds what it brought when it reports at last', async () => {
+    const [id] = await clients.submit(step());
+    const worker = await clients.newWorker(1, NO_LEASE);
+    const { claims } = await worker.exchange();
+    const digest = sha256(`brought before the worker was cut off ${id}`);
+    await store.addBlob({ projectId, digest, size: 1, graceMs: 0 });
+    expect(await store.rescueExpired()).toBe(1);
+    expect((await store.removableBlobs({ after: null, limit: 10_000, graceMs: 0 })).digests).not.toContain(digest);
+    expect(await store.markRemoval({ digest, server: 's', graceMs: 0 })).toBe('kept');
+    await worker.exchange({ reports: [{ ...reportOf(claims[0]!), ...outputs(digest) }], most: 0 });
+    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'succeeded' });
+  });
+
+  test('who was told while an attempt runs that a file is there finds it, whenever it had been brought', async () => {
+    const digest = sha256('brought shortly before the claim');
+    await store.addBlob({ projectId, digest, size: 1, graceMs: 600 });
+    await clients.submit(step());
+    const worker = await clients.newWorker(1);
+    const { claims } = await worker.exchange();
+    expect(await store.missingBlobs({ projectId, digests: [digest], graceMs: 600 })).toEqual([]);
+    await pause(700);
+    expect(await store.markRemoval({ digest, server: 's', graceMs: 600 })).toBe('kept');
+    await worker.exchange({ reports: claims.map((claim) => reportOf(claim)), most: 0 });
+  });
+
+  test('an attempt whose outputs are gone, or were never in its project, did not succeed', async () => {
+    const [here, elsewhere] = [await blob(10, { graceMs: HOUR }), await blob(10, { project: other, graceMs: HOUR })];
+    for (const lacking of [sha256('removed since'), elsewhere]) {
+      const [id] = await clients.submit(step());
+      const { answers } = await runOne(outputs(here, lacking));
+      expect(answers).toEqual(['accepted']);
+      const task = await store.getTask({ submission: id!, idx: 1 });
+      expect(task).toMatchObject({ state: 'failed', reason: 'output-failed' });
+      expect(task?.attempts[0]).toMatchObject({ outcome: 'failed', outputs: outputs(here).outputs });
+      expect(task?.attempts[0]?.message).toContain(`the first is 'f1' (${lacking})`);
+    }
+  });
+
+  test('a log that is gone does not cost the result', async () => {
+    const [id] = await clients.submit(step());
+    const digest = sha256('a log that went');
+    await runOne({ digests: [digest], logs: [{ stream: 'stdout', size: 100_000, data: null, digest }] });
+    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'succeeded' });
+    const logs = await store.getLogs({ submission: id!, idx: 1, attempt: null });
+    expect(logs?.logs).toMatchObject([{ stream: 'stdout', size: 100_000, digest: null }]);
+  });
+
+  test('a late report is accepted only as long as its outputs are there', async () => {
+    const [id] = await clients.submit(step());
+    const worker = await clients.newWorker(1, NO_LEASE);
+    const { claims } = await worker.exchange();
+    await store.rescueExpired();
+    const { claims: again } = await runOne({}, 'failed');
+    expect(again).toHaveLength(1);
+    const gone = sha256('went before it was reported');
+    const late = { ...reportOf(claims[0]!), ...outputs(gone) };
+    expect((await worker.exchange({ reports: [late], most: 0 })).answers).toEqual(['stale-attempt']);
+    expect(await store.acceptLate({ submission: id!, idx: 1, attempt: null })).toBe('files-gone');
+    await store.addBlob({ projectId, digest: gone, size: 1, graceMs: HOUR });
+    expect(await store.acceptLate({ submission: id!, idx: 1, attempt: null })).toBe('accepted');
+    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'succeeded' });
   });
 
   test('a blob of two projects loses its bytes with the second', async () => {

@@ -142,16 +142,20 @@ export async function removableBlobs(
 }
 
 /**
- * What was told or added since the oldest running attempt was claimed may be an output of it that is not reported yet,
- * however long its worker was away. Not so what was brought for a checkpoint, which has come and gone.
+ * What was told or added since the oldest attempt was claimed that runs, or was given up for lost and not claimed again,
+ * may be an output of it that is not reported yet, however long its worker was away. Not so what was brought for a checkpoint, which has come and gone.
  */
 async function heldNoLonger(db: Db, graceMs: number): Promise<Sql> {
   const oldest = await firstRow<{ at: number | null }>(
     db,
-    sql`select min(claimed_at) as at from tasks where state = 'running'`,
+    sql`select min(claimed_at) as at from (
+      select min(claimed_at) as claimed_at from tasks where state = 'running'
+      union all select min(claimed_at) from tasks where state = 'queued' and attempt_state = 'open'
+    ) as both_kinds`,
   );
   const at = oldest?.at ?? null;
-  const before = at === null ? db.now : Math.min(db.now, at + graceMs);
+  // Who is told that a blob is there finds it held for half of the grace time at least (see `missingBlobs`).
+  const before = at === null ? db.now : Math.min(db.now, at + graceMs / 2);
   return sql`(b.held_until < ${before} or (b.held_until < ${db.now} and b.checkpointed_at >= b.held_until - ${graceMs}))`;
 }
 
