@@ -96,6 +96,21 @@ describe('forget', () => {
   });
 });
 
+test('what waited in vain for a submission that was forgotten cannot be retried, and says so', async () => {
+  const first = JSON.parse((await server.run(['--json', 'submit', '--wait', '--', 'false'])).stdout) as { id: number };
+  const { stdout } = await server.run(['--json', 'submit', '--after', String(first.id), '--', 'true']);
+  const { id } = JSON.parse(stdout) as { id: number };
+  const state = async () => (await server.json<TaskDetail>(['task', `${id}.1`])).state;
+  await waitUntil('it failed with what it waits for', async () => (await state()) === 'failed', 30);
+  await server.run(['forget', String(first.id)]);
+  const { code, stderr } = await server.run(['retry', String(id)]);
+  expect(code).not.toBe(0);
+  expect(stderr).toContain(`submission ${id} waits for submission ${first.id}, which was removed: submit it anew`);
+  expect((await server.run(['retry', '--failed'])).code).toBe(0);
+  expect(await state()).toBe('failed');
+  await server.run(['forget', String(id)]);
+});
+
 describe('a quota', () => {
   test('is kept: a submission over it is refused before a byte is sent, and an output over it fails with the reason', async () => {
     await server.run(['project', 'create', 'small']);

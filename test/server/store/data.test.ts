@@ -434,6 +434,20 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
       expect(await store.getTask({ submission: id!, idx: 1 })).toBeNull();
     });
 
+    test('does not take what a submission needs that is not complete yet', async () => {
+      const [id] = await clients.submit(step());
+      await clients.drain();
+      const steps = [step({ after: [{ submission: id!, idx: null }] })];
+      const result = await store.submit({ projectId, owner: 'o', requestId: `part-${++made}`, open: true, steps });
+      const after = (result.ok && result.ids[0]) as number;
+      expect(await store.forgetSubmission({ id: id! })).toEqual({ neededBy: after });
+      await store.openSubmissions({ ids: [after] });
+      await clients.settle();
+      expect(await clients.countsOf(after)).toMatchObject({ queued: 1, waiting: 0 });
+      await clients.drain();
+      expect(await store.forgetSubmission({ id: id! })).toBe('forgotten');
+    });
+
     test('takes a submission out of the counts, with all that it left', async () => {
       const before = (await store.countByProject()).find((row) => row.projectId === projectId)?.counts;
       const [id] = await clients.submit(arrayStep(11_000));
