@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
+import { placeholdersIn } from '../../ground/base/placeholders.ts';
+import { BY_INDEX } from '../store/verbs/reuse.ts';
 import type { SpecFacts } from './step-facts.ts';
 
 /**
  * What decides the answer of a submission's tasks, besides their payload, own inputs and index: command, environment,
  * input digests, and what is kept of the outcome. Equal questions have equal digests. Null where it cannot be told
- * before the task runs: without a command, or with outputs of other tasks as inputs.
+ * before the task runs: without a command, or with outputs of other tasks as inputs. Where `{index}` is written, tasks
+ * with equal values ask the same only when their numbers are equal too.
  */
 export function questionOf(spec: SpecFacts): string | null {
   if (!spec.command || (spec.from ?? []).length > 0) return null;
@@ -16,8 +19,19 @@ export function questionOf(spec: SpecFacts): string | null {
   ]);
   const outputs = (spec.outputs ?? []).map(({ pattern, optional }) => [pattern, optional === true]);
   const env = Object.entries(spec.env ?? {});
-  const question = [1, spec.command, env.sort(byText), inputs.sort(byText), outputs.sort(byText)];
-  return createHash('sha256').update(JSON.stringify(question)).digest('hex');
+  const question = [1, spec.command, env.sort(byText), inputs, outputs.sort(byText)];
+  const digest = createHash('sha256').update(JSON.stringify(question)).digest('hex');
+  return textsOf(spec).flatMap(placeholdersIn).includes('index') ? `${digest}${BY_INDEX}` : digest;
+}
+
+/** All in which a task's values are put. */
+function textsOf({ command = [], env = {}, inputs = [], outputs = [] }: SpecFacts): readonly string[] {
+  return [
+    ...command,
+    ...Object.values(env),
+    ...inputs.map(({ name }) => name),
+    ...outputs.map(({ pattern }) => pattern),
+  ];
 }
 
 function byText(a: readonly unknown[], b: readonly unknown[]): number {

@@ -388,6 +388,20 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
       await clients.drain();
     });
 
+    test('in which the index is written is the same for equal indices only', async () => {
+      const spec = { command: ['sh', '-c', 'simulate --seed {index} {x}'] };
+      const question = questionOf(spec)!;
+      await clients.submit(step({ question, ...items('{"x":1}', '{"x":2}') }));
+      await clients.drain();
+      expect((await ask(question, items('{"x":2}', '{"x":2}', '{"x":1}'))).answered).toBe(1);
+      await clients.drain();
+      expect(questionOf({ command: ['a', '{x}'] })).not.toBe(questionOf({ command: ['a', '{index}'] }));
+      // Of two inputs with one name the last one counts.
+      const named = (digest: string) => ({ name: 'x', digest, kind: 'file' as const });
+      const [one, two] = [named('1'.repeat(64)), named('2'.repeat(64))];
+      expect(questionOf({ ...spec, inputs: [one, two] })).not.toBe(questionOf({ ...spec, inputs: [two, one] }));
+    });
+
     test('is not answered by what failed, is not finished, has other inputs, or lost its files', async () => {
       const question = `q${++made}`;
       await clients.submit(step({ question }));
