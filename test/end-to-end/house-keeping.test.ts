@@ -102,7 +102,7 @@ test('what waited in vain for a submission that was forgotten cannot be retried,
   const { id } = JSON.parse(stdout) as { id: number };
   const state = async () => (await server.json<TaskDetail>(['task', `${id}.1`])).state;
   await waitUntil('it failed with what it waits for', async () => (await state()) === 'failed', 30);
-  await server.run(['forget', String(first.id)]);
+  expect(await server.run(['forget', String(first.id)])).toMatchObject({ code: 0, stderr: '' });
   const { code, stderr } = await server.run(['retry', String(id)]);
   expect(code).not.toBe(0);
   expect(stderr).toContain(`submission ${id} waits for submission ${first.id}, which was removed: submit it anew`);

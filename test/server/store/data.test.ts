@@ -462,6 +462,18 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
       expect(await store.forgetSubmission({ id: id! })).toBe('forgotten');
     });
 
+    test('fulfils nothing: what waited for one that failed still waits for it', async () => {
+      const [id] = await clients.submit(step());
+      const [after] = await clients.submit(step({ after: [{ submission: id!, idx: null }] }));
+      await runOne({}, 'failed');
+      expect(await clients.countsOf(after!)).toMatchObject({ failed: 1 });
+      expect(await store.forgetSubmission({ id: id! })).toBe('forgotten');
+      await clients.settle();
+      while ((await store.removeChunk({ olderThanMs: HOUR })) > 0);
+      const [row] = await store.getSubmissions({ ids: [after!] });
+      expect(row).toMatchObject({ gate: 'waiting', after: [{ submission: id, done: false }] });
+    });
+
     test('takes a submission out of the counts, with all that it left', async () => {
       const before = (await store.countByProject()).find((row) => row.projectId === projectId)?.counts;
       const [id] = await clients.submit(arrayStep(11_000));
