@@ -462,6 +462,25 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
       expect(await store.forgetSubmission({ id: id! })).toBe('forgotten');
     });
 
+    test('frees what the submission had, also while an attempt runs that is older', async () => {
+      await clients.submit(step());
+      const worker = await clients.newWorker(1);
+      const { claims } = await worker.exchange();
+      const [tree, file] = [sha256('tree of the forgotten'), sha256('file of the forgotten')];
+      for (const digest of [tree, file]) await store.addBlob({ projectId, digest, size: 1, graceMs: 0 });
+      await store.addTree({ projectId, digest: tree, children: [file] });
+      const [id] = await clients.submit(step({ digests: [tree] }));
+      await clients.drain();
+      expect(await store.forgetSubmission({ id: id! })).toBe('forgotten');
+      while ((await store.removeChunk({ olderThanMs: HOUR })) > 0);
+      await clients.settle();
+      while ((await store.removeChunk({ olderThanMs: HOUR })) > 0);
+      await pause(5);
+      for (const digest of [tree, file])
+        expect(await store.markRemoval({ digest, server: 's', graceMs: 0 })).toBe('bytes');
+      await worker.exchange({ reports: claims.map((claim) => reportOf(claim)), most: 0 });
+    });
+
     test('fulfils nothing: what waited for one that failed still waits for it', async () => {
       const [id] = await clients.submit(step());
       const [after] = await clients.submit(step({ after: [{ submission: id!, idx: null }] }));

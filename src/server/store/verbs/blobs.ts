@@ -143,7 +143,8 @@ export async function removableBlobs(
 
 /**
  * What was told or added since the oldest attempt was claimed that runs, or was given up for lost and not claimed again,
- * may be an output of it that is not reported yet, however long its worker was away. Not so what was brought for a checkpoint, which has come and gone.
+ * may be an output of it that is not reported yet, however long its worker was away. Not so what was brought for a
+ * checkpoint, or what a submission referred to that was forgotten: that has come and gone.
  */
 async function heldNoLonger(db: Db, graceMs: number): Promise<Sql> {
   const oldest = await firstRow<{ at: number | null }>(

@@ -76,6 +76,7 @@ export async function removeChunk(db: Db, input: { olderThanMs: number }): Promi
     );
     if (gone > 0) return 1;
   }
+  await letGo(db, id);
   await db.run(sql`delete from blob_uses where submission_id = ${id}`);
   // What others waited for in vain stays on record: when they are retried they cannot be let go.
   await db.run(sql`delete from dependencies where submission_id = ${id} or (on_submission = ${id} and done = 1)`);
@@ -86,4 +87,13 @@ export async function removeChunk(db: Db, input: { olderThanMs: number }): Promi
   );
   await db.run(sql`delete from submissions where id = ${id} and gate = 'loading'`);
   return 1;
+}
+
+/** What it referred to has come and gone: it need not wait for attempts that run longer (see `heldNoLonger`). */
+async function letGo(db: Db, id: number): Promise<void> {
+  const used = sql`select u.project_id, u.digest from blob_uses u where u.submission_id = ${id}`;
+  const listed = sql`select e.project_id, e.child from tree_entries e join blob_uses u on u.project_id = e.project_id and u.digest = e.parent
+    where u.submission_id = ${id}`;
+  await db.run(sql`update blobs set checkpointed_at = ${db.now}
+    where (project_id, digest) in (${used}) or (project_id, digest) in (${listed})`);
 }
