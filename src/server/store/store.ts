@@ -22,6 +22,7 @@ export const WRITE_VERBS = {
   revokeToken: tokens.revokeToken,
   createProject: projects.createProject,
   addBlob: blobs.addBlob,
+  noteGone: blobs.noteGone,
   missingBlobs: blobs.missingBlobs,
   addTree: blobs.addTree,
   markRemoval: blobs.markRemoval,

@@ -24,7 +24,7 @@ export async function addBlob(
   if (await firstRow(db, sql`select 1 as one from blob_removals where digest = ${digest}`)) return 'being-removed';
   const until = db.now + input.graceMs;
   const held = await db.run(
-    sql`update blobs set held_until = case when held_until < ${until} then ${until} else held_until end
+    sql`update blobs set held_until = case when held_until < ${until} then ${until} else held_until end, gone = 0
     where project_id = ${projectId} and digest = ${digest}`,
   );
   if (held > 0) return 'added';
@@ -73,6 +73,11 @@ export async function findBlob(db: Db, input: { projectId: number; digest: strin
   );
 }
 
+/** The store does not have the bytes: from now on they are lacking, and whoever brings them puts them back. */
+export async function noteGone(db: Db, input: { digest: string }): Promise<void> {
+  await db.run(sql`update blobs set gone = 1 where digest = ${input.digest} and gone = 0`);
+}
+
 /** What the project lacks. What it has stays for `graceMs` at least, because somebody is told so now. */
 export async function missingBlobs(
   db: Db,
@@ -83,9 +88,9 @@ export async function missingBlobs(
   const given = db.table({ m_digest: ['text', digests] });
   const enough = db.now + input.graceMs / 2;
   const held = await db.rows<{ digest: string }>(sql`update blobs set held_until = ${db.now + input.graceMs}
-    where project_id = ${input.projectId} and held_until < ${enough} and digest in (select m_digest from ${given} as given) returning digest`);
+    where project_id = ${input.projectId} and gone = 0 and held_until < ${enough} and digest in (select m_digest from ${given} as given) returning digest`);
   const there = await db.rows<{ digest: string }>(sql`select digest from blobs
-    where project_id = ${input.projectId} and held_until >= ${enough} and digest in (select m_digest from ${given} as given)`);
+    where project_id = ${input.projectId} and gone = 0 and held_until >= ${enough} and digest in (select m_digest from ${given} as given)`);
   const known = new Set([...held, ...there].map((row) => row.digest));
   return digests.filter((digest) => !known.has(digest));
 }

@@ -164,7 +164,7 @@ async function holdAnswers(
   const until = db.now + graceMs;
   const held = await db.rows<{ digest: string }>(sql`update blobs
     set held_until = case when held_until < ${until} then ${until} else held_until end
-    where project_id = ${projectId} and digest in (select m_digest from ${given} as given) returning digest`);
+    where project_id = ${projectId} and gone = 0 and digest in (select m_digest from ${given} as given) returning digest`);
   const there = new Set(held.map((row) => row.digest));
   const kept = pairs.filter((pair) => digestsOf(pair).every((digest) => there.has(digest)));
   await recordUses(
