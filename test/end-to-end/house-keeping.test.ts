@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -94,6 +94,34 @@ describe('forget', () => {
     expect(await server.json(['forget', '--finished'])).toEqual({ changed: 1 });
     expect(await server.json(['tasks'])).toEqual([]);
   });
+});
+
+test('what waited in vain for a submission that was forgotten cannot be retried, and says so', async () => {
+  const first = JSON.parse((await server.run(['--json', 'submit', '--wait', '--', 'false'])).stdout) as { id: number };
+  const { stdout } = await server.run(['--json', 'submit', '--after', String(first.id), '--', 'true']);
+  const { id } = JSON.parse(stdout) as { id: number };
+  const state = async () => (await server.json<TaskDetail>(['task', `${id}.1`])).state;
+  await waitUntil('it failed with what it waits for', async () => (await state()) === 'failed', 30);
+  expect(await server.run(['forget', String(first.id)])).toMatchObject({ code: 0, stderr: '' });
+  const { code, stderr } = await server.run(['retry', String(id)]);
+  expect(code).not.toBe(0);
+  expect(stderr).toContain(`submission ${id} waits for submission ${first.id}, which was removed: submit it anew`);
+  expect((await server.run(['retry', '--failed'])).code).toBe(0);
+  expect(await state()).toBe('failed');
+  await server.run(['forget', String(id)]);
+});
+
+test('bytes that the store lost come back with the next submission that has them', async () => {
+  const cwd = temporaryDirectory({ 'lost.txt': 'lost in the store' });
+  const argv = ['-i', 'lost.txt', '-o', 'lost.txt', '--', 'true'];
+  const { id } = await submit(argv, cwd);
+  const digest = createHash('sha256').update('lost in the store').digest('hex');
+  rmSync(path.join(server.data, 'blobs', digest.slice(0, 2), digest.slice(2)));
+  const refused = await server.run(['results', String(id), '--to', temporaryDirectory()]);
+  expect(refused.code).not.toBe(0);
+  expect(refused.stderr).toContain('Submitting a file with these bytes once more brings them back');
+  await submit(argv, cwd);
+  expect(await results(`${id}.1`, 'lost.txt')).toBe('lost in the store');
 });
 
 describe('a quota', () => {

@@ -1,6 +1,6 @@
 import { lstat, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
-import { PilotageError } from '../base/errors.ts';
+import { PilotageError, systemCode } from '../base/errors.ts';
 import { parseTree, type TreeEntry } from '../content/tree.ts';
 import { transferAll } from './transfer-all.ts';
 
@@ -26,19 +26,42 @@ export async function readTree(file: string): Promise<{ entries: readonly TreeEn
   return parseTree(await readFile(file, 'utf8'));
 }
 
-/** Makes a tree's directories, files and links, links last: nothing is written through one. */
+/**
+ * Makes a tree's directories, files and links, links last. Nothing is written through a link, neither one of the tree
+ * nor one that was there before: what such a link leads to was judged from another place.
+ */
 export async function placeTree(entries: readonly TreeEntry[], destination: string, place: PlaceFile): Promise<void> {
   await mkdir(destination, { recursive: true });
-  const directories = new Set(
-    entries.map((entry) => (entry.mode === 'directory' ? entry.path : path.dirname(entry.path))),
-  );
-  for (const directory of directories) await mkdir(path.join(destination, directory), { recursive: true });
+  const made = new Set(['.']);
+  for (const entry of entries)
+    await makeDirectory(destination, entry.mode === 'directory' ? entry.path : path.dirname(entry.path), made);
   const files = entries.filter((entry) => 'digest' in entry);
   await transferAll(files, ({ digest, size, mode, path: at }) =>
     place({ digest, size, executable: mode === 'executable' }, path.join(destination, at)),
   );
   for (const entry of entries)
     if (entry.mode === 'symlink') await replaceLink(entry.target, path.join(destination, entry.path));
+}
+
+/** Step by step from the top, so that a link on the way is seen. */
+async function makeDirectory(root: string, below: string, made: Set<string>): Promise<void> {
+  if (made.has(below)) return;
+  await makeDirectory(root, path.dirname(below), made);
+  const directory = path.join(root, below);
+  try {
+    await mkdir(directory);
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+    if (!(await lstat(directory)).isDirectory()) throw inTheWay(directory);
+  }
+  made.add(below);
+}
+
+function inTheWay(directory: string): PilotageError {
+  return new PilotageError(
+    'bad-request',
+    `'${directory}' is no directory here, perhaps a link, but is to become one: remove it, or put the files elsewhere`,
+  );
 }
 
 async function replaceLink(target: string, at: string): Promise<void> {

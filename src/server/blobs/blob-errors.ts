@@ -5,7 +5,7 @@ import { messageOf, PilotageError, systemCode } from '../../ground/base/errors.t
 export function notHere(digest: Digest): PilotageError {
   return new PilotageError(
     'not-found',
-    `the bytes ${digest} are not in this server's store: was it moved, or emptied?`,
+    `the bytes ${digest} are not in this server's store any more: was it moved, or emptied? Submitting a file with these bytes once more brings them back`,
   );
 }
 

@@ -4,6 +4,7 @@ import { copyFile, link, mkdir, open, rename, rm, stat, unlink } from 'node:fs/p
 import { dirname, join } from 'node:path';
 import type { Digest } from '../../ground/base/digest.ts';
 import { systemCode } from '../../ground/base/errors.ts';
+import { hashFile } from '../../ground/content/hash-file.ts';
 import { inLanes } from '../../ground/content/in-lanes.ts';
 import { notHere, toStorageError } from './blob-errors.ts';
 import type { Blobs } from './blob-store.ts';
@@ -22,7 +23,7 @@ export async function openDirectoryBlobs(directory: string): Promise<Blobs> {
   return {
     async receive(upload) {
       const { path, size } = await incoming.receive(upload);
-      const place: Place = { part: path, size, file: fileOf(upload.digest), placed: undefined };
+      const place: Place = { digest: upload.digest, part: path, size, file: fileOf(upload.digest), placed: undefined };
       return { size, place: () => makeVisible(place), discard: () => removeFile(path) };
     },
     async receiveWhole(blobs) {
@@ -72,7 +73,7 @@ async function writeWhole({ digest, bytes }: WholeBlob, { root, file, changed, p
     if (isThere && placed.has(file)) return;
     changed.add(dirname(file));
     placed.add(file);
-    if (isThere && (await syncIfThere(file))) return;
+    if (isThere && (await isSound(file, digest)) && (await syncIfThere(file))) return;
     const handle = await open(temporary, 'wx', 0o600);
     try {
       await handle.writeFile(bytes);
@@ -87,7 +88,13 @@ async function writeWhole({ digest, bytes }: WholeBlob, { root, file, changed, p
   }
 }
 
+/** What is there may have been damaged: bringing it once more is how it is mended. */
+async function isSound(file: string, digest: Digest): Promise<boolean> {
+  return (await digestOf(file).catch(() => undefined)) === digest;
+}
+
 interface Place {
+  readonly digest: Digest;
   readonly part: string;
   readonly size: number;
   readonly file: string;
@@ -107,7 +114,7 @@ async function makeVisible(place: Place): Promise<void> {
   }
 }
 
-/** What is there already has the same bytes, and is made durable too: whoever put it there may still be about to. */
+/** What is there already is made durable too: whoever put it there may still be about to. */
 async function linkWhole(place: Place): Promise<void> {
   for (let tries = 1; ; tries += 1) {
     try {
@@ -122,13 +129,18 @@ async function linkWhole(place: Place): Promise<void> {
   }
 }
 
-/** False when it was removed meanwhile. One of another size was damaged, and is replaced. */
+/** False when it was removed meanwhile. One that was damaged is replaced: bringing it once more is how it is mended. */
 async function isMadeDurable(place: Place): Promise<boolean> {
   const size = await sizeOf(place.file);
   if (size === undefined) return false;
-  if (size !== place.size) {
-    await copyWhole(place);
-    return true;
+  try {
+    if (size !== place.size || (await digestOf(place.file)) !== place.digest) {
+      await copyWhole(place);
+      return true;
+    }
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false;
+    throw error;
   }
   return syncIfThere(place.file);
 }
@@ -141,6 +153,16 @@ async function syncIfThere(file: string): Promise<boolean> {
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return false;
     throw error;
+  }
+}
+
+/** Undefined for what cannot be read to its end. */
+async function digestOf(file: string): Promise<Digest | undefined> {
+  try {
+    return (await hashFile(file)).digest;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') throw error;
+    return undefined;
   }
 }
 

@@ -144,7 +144,19 @@ export async function getBlob(parts: Parts, who: Principal, project: string, dig
   const { id } = await projectOf(parts, who, project);
   const known = await parts.store.findBlob({ projectId: id, digest });
   if (!known) throw new PilotageError('not-found', `project '${project}' has no bytes ${digest}`);
-  return parts.blobs.get(parseDigest(digest), start);
+  return readBlob(parts, digest, start);
+}
+
+/** What the store lost is asked for again when a client comes that has it. */
+export async function readBlob(parts: Pick<Parts, 'blobs' | 'store' | 'log'>, digest: string, start?: number) {
+  try {
+    return await parts.blobs.get(parseDigest(digest), start);
+  } catch (error) {
+    if (!(error instanceof PilotageError) || error.code !== 'not-found') throw error;
+    parts.log.error({ digest }, `a file is lost: ${error.message}`);
+    await parts.store.noteGone({ digest });
+    throw error;
+  }
 }
 
 export async function projectUsage(parts: Parts, who: Principal, project: string) {

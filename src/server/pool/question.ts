@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { placeholdersIn } from '../../ground/base/placeholders.ts';
+import { BY_INDEX } from '../store/verbs/reuse.ts';
 import type { InputFacts, SpecFacts } from './step-facts.ts';
 
 /** A task whose inputs come from other tasks, once it is known which files these are. */
@@ -11,13 +13,15 @@ export function questionOfClaim(
   const question = questionOf({ ...rest, inputs: [...(spec.inputs ?? []), ...from] });
   if (question === null) return null;
   const { idx, payload, inputs } = task;
-  return digestOf([question, payload ?? idx, payload === null, inputs]);
+  const byIndex = payload === null || question.endsWith(BY_INDEX) || inputs?.includes('{index}') === true;
+  return digestOf([question, byIndex ? idx : null, payload, inputs]);
 }
 
 /**
  * What decides the answer of a submission's tasks, besides their payload, own inputs and index: command, environment,
  * input digests, and what is kept of the outcome. Equal questions have equal digests. Null where it cannot be told
- * before the task runs: without a command, or with outputs of other tasks as inputs.
+ * before the task runs: without a command, or with outputs of other tasks as inputs. Where `{index}` is written, tasks
+ * with equal values ask the same only when their numbers are equal too.
  */
 export function questionOf(spec: SpecFacts): string | null {
   if (!spec.command || (spec.from ?? []).length > 0) return null;
@@ -29,8 +33,19 @@ export function questionOf(spec: SpecFacts): string | null {
   ]);
   const outputs = (spec.outputs ?? []).map(({ pattern, optional }) => [pattern, optional === true]);
   const env = Object.entries(spec.env ?? {});
-  const question = [1, spec.command, env.sort(byText), inputs.sort(byText), outputs.sort(byText)];
-  return digestOf(question);
+  const question = [1, spec.command, env.sort(byText), inputs, outputs.sort(byText)];
+  const digest = digestOf(question);
+  return textsOf(spec).flatMap(placeholdersIn).includes('index') ? `${digest}${BY_INDEX}` : digest;
+}
+
+/** All in which a task's values are put. */
+function textsOf({ command = [], env = {}, inputs = [], outputs = [] }: SpecFacts): readonly string[] {
+  return [
+    ...command,
+    ...Object.values(env),
+    ...inputs.map(({ name }) => name),
+    ...outputs.map(({ pattern }) => pattern),
+  ];
 }
 
 function digestOf(value: unknown): string {

@@ -68,6 +68,9 @@ export async function retryTasks(parts: Parts, principal: Principal, selection: 
   requireScope(principal, 'submit');
   let changed = 0;
   for (const { submission, idx } of await choose(parts, principal, selection, 'unsuccessful')) {
+    const gone = await goneBefore(parts, submission);
+    if (gone !== undefined && selection.all) continue;
+    if (gone !== undefined) throw comesAfterGone(submission, gone);
     let now: number;
     do {
       now = await parts.store.retryTasks({ submission, idx, failedOnly: selection.all === true });
@@ -77,6 +80,23 @@ export async function retryTasks(parts: Parts, principal: Principal, selection: 
   }
   parts.signals.queued();
   return changed;
+}
+
+/** A submission that this one waits for, and that was forgotten: it would wait for ever. */
+async function goneBefore(parts: Parts, id: number): Promise<number | undefined> {
+  const [row] = await parts.store.getSubmissions({ ids: [id] });
+  if (row?.gate !== 'waiting') return undefined;
+  const open = row.after.filter((on) => !on.done).map((on) => on.submission);
+  if (open.length === 0) return undefined;
+  const there = await parts.store.getSubmissions({ ids: open });
+  return open.find((on) => !there.some((one) => one.id === on && one.gate !== 'loading'));
+}
+
+function comesAfterGone(id: number, gone: number): PilotageError {
+  return new PilotageError(
+    'wrong-state',
+    `submission ${id} waits for submission ${gone}, which was removed: submit it anew, without that or after another one`,
+  );
 }
 
 async function choose(
@@ -122,6 +142,11 @@ export async function acceptLate(parts: Parts, principal: Principal, id: string,
     throw new PilotageError(
       'not-found',
       `task ${id} has no report that was kept aside: 'pilotage task ${id}' shows its attempts`,
+    );
+  if (result === 'files-gone')
+    throw new PilotageError(
+      'wrong-state',
+      `the files that the late report of task ${id} names are no longer here: 'pilotage retry ${id}' runs it again`,
     );
   if (result === 'not-failed')
     throw new PilotageError(

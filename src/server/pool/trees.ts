@@ -1,6 +1,6 @@
-import { parseDigest } from '../../ground/base/digest.ts';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { parseTree } from '../../ground/content/tree.ts';
+import { readBlob } from './files.ts';
 import type { Parts } from './parts.ts';
 
 /** A file or directory that a task needs or left. */
@@ -56,7 +56,7 @@ async function knowTree(parts: Parts, projectId: number, tree: { digest: string;
 }
 
 async function readText(parts: Parts, { digest, name }: { digest: string; name: string }): Promise<string> {
-  const { size, bytes } = await parts.blobs.get(parseDigest(digest));
+  const { size, bytes } = await readBlob(parts, digest);
   if (size > MAX_TREE_BYTES) {
     bytes.destroy();
     throw new PilotageError(

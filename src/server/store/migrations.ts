@@ -208,6 +208,11 @@ create table blob_holders (
 ) $CLUSTERED;
 create index blob_holders_session on blob_holders (session_id);
 `,
+  // `gone`: the bytes were not in the store when somebody wanted them.
+  `
+alter table blobs add column gone bigint not null default 0;
+create index tasks_given_up on tasks (claimed_at) where state = 'queued' and attempt_state = 'open';
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

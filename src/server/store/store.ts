@@ -23,6 +23,7 @@ export const WRITE_VERBS = {
   revokeToken: tokens.revokeToken,
   createProject: projects.createProject,
   addBlobs: blobs.addBlobs,
+  noteGone: blobs.noteGone,
   missingBlobs: blobs.missingBlobs,
   addTree: blobs.addTree,
   markRemoval: blobs.markRemoval,

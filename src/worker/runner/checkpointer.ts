@@ -23,6 +23,9 @@ export interface Checkpointer {
   end(last: boolean): Promise<void>;
 }
 
+/** A timer that is set to more fires at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export function createCheckpointer(options: CheckpointerOptions): Checkpointer {
   const { claim, job, checkpoints, intervalSeconds, told } = options;
   const running = new AbortController();
@@ -46,11 +49,14 @@ export function createCheckpointer(options: CheckpointerOptions): Checkpointer {
       if (!signal.aborted) told(`no checkpoint of task ${claim.task} this time: ${messageOf(error)}`);
     });
   const schedule = (): void => {
-    timer = setTimeout(() => {
-      underWay = tryToTake(AbortSignal.any([running.signal, job.signal])).then(() => {
-        if (!running.signal.aborted) schedule();
-      });
-    }, intervalSeconds * 1000);
+    timer = setTimeout(
+      () => {
+        underWay = tryToTake(AbortSignal.any([running.signal, job.signal])).then(() => {
+          if (!running.signal.aborted) schedule();
+        });
+      },
+      Math.min(intervalSeconds * 1000, LONGEST_TIMER_MS),
+    );
   };
   return {
     start: schedule,

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import { parseSafePath, resolveInside } from '../../ground/content/safe-path.ts';
@@ -49,6 +49,17 @@ function isItsOwnFault(error: unknown): boolean {
 async function makeWay(sandbox: string, name: string): Promise<void> {
   const plain = parseSafePath(name);
   const above = path.posix.dirname(plain);
-  if (above !== '.' && (await resolveInside(sandbox, above)) === undefined) return;
+  if (above !== '.') {
+    // A file may have been an input where the program made a directory.
+    await makeWayForDirectory(sandbox, above);
+    if ((await resolveInside(sandbox, above)) === undefined) return;
+  }
   await rm(path.join(sandbox, plain), { recursive: true, force: true });
+}
+
+async function makeWayForDirectory(sandbox: string, name: string): Promise<void> {
+  const above = path.posix.dirname(name);
+  if (above !== '.') await makeWayForDirectory(sandbox, above);
+  const found = await resolveInside(sandbox, name);
+  if (found !== undefined && !(await stat(found)).isDirectory()) await rm(path.join(sandbox, name));
 }

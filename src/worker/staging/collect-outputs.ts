@@ -28,16 +28,22 @@ export interface Collected {
 export async function collectOutputs(wanted: OutputsWanted): Promise<Collected> {
   const outputs = new Map<string, OutputFile>();
   let fault: Collected['fault'];
-  for (const { pattern, optional } of wanted.patterns) {
+  const orFault = async (what: string, act: () => Promise<void>): Promise<void> => {
     try {
+      await act();
+    } catch (error) {
+      if (mayWorkLater(error) || error instanceof ServerUnreachable || wanted.store.signal?.aborted) throw error;
+      fault ??= { reason: 'output-failed', message: `the output '${what}' could not be kept: ${messageOf(error)}` };
+    }
+  };
+  for (const { pattern, optional } of wanted.patterns) {
+    await orFault(pattern, async () => {
       const names = await findMatches(wanted.sandbox, pattern);
       if (names.length === 0 && !optional)
         fault ??= { reason: 'missing-output', message: await missing(wanted, pattern) };
-      for (const name of names) if (!outputs.has(name)) outputs.set(name, await upload(wanted, name));
-    } catch (error) {
-      if (mayWorkLater(error) || error instanceof ServerUnreachable || wanted.store.signal?.aborted) throw error;
-      fault ??= { reason: 'output-failed', message: `the output '${pattern}' could not be kept: ${messageOf(error)}` };
-    }
+      for (const name of names)
+        if (!outputs.has(name)) await orFault(name, async () => void outputs.set(name, await upload(wanted, name)));
+    });
   }
   return { outputs: [...outputs.values()], ...(fault ? { fault } : {}) };
 }

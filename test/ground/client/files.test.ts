@@ -11,11 +11,13 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Digest } from '../../../src/ground/base/digest.ts';
 import { createClient } from '../../../src/ground/client/client.ts';
 import { downloadFile, downloadTree } from '../../../src/ground/client/download.ts';
 import type { FileStore } from '../../../src/ground/client/file-store.ts';
 import { httpTransport } from '../../../src/ground/client/http-transport.ts';
 import { uploadFile, uploadPath, uploadTree } from '../../../src/ground/client/upload.ts';
+import { formatTree, type TreeEntry } from '../../../src/ground/content/tree.ts';
 import { routes } from '../../../src/ground/protocol/routes.ts';
 import { workerCalls } from '../../../src/ground/protocol/worker-calls.ts';
 import { startTinyPool, type TinyPool } from '../../support/tiny-pool.ts';
@@ -48,6 +50,23 @@ test('a directory comes back as it was: modes, links and empty directories', asy
   expect(statSync(at('to/run.sh')).mode & 0o111).toBe(0o111);
   expect([...readFileSync(at('to/link'))]).toEqual([0, 255, 254]);
   expect(await uploadTree(store, at('to'))).toMatchObject({ digest });
+});
+
+test('nothing of a directory is written through a link that was there before', async () => {
+  // Each of them stays inside by itself: `p` leads to where it is, and `q` stays below as long as `p` is a directory.
+  const kept = pool.put('evil');
+  const put = (...entries: TreeEntry[]): string => pool.put(formatTree(entries));
+  const [here, up, through] = [
+    put({ path: 'p', mode: 'symlink', target: '.' }),
+    put({ path: 'p/p/p/q', mode: 'symlink', target: '../../../out' }),
+    put({ path: 'q/evil', mode: 'file', digest: kept as Digest, size: 4 }),
+  ];
+  mkdirSync(at('out'));
+  await downloadTree(store, here, at('in/x'));
+  await expect(downloadTree(store, up, at('in/x'))).rejects.toThrow(/in\/x\/p' is no directory here, perhaps a link/);
+  symlinkSync('../../out', at('in/x/q'));
+  await expect(downloadTree(store, through, at('in/x'))).rejects.toThrow('in/x/q');
+  expect(readdirSync(at('out'))).toEqual([]);
 });
 
 test('bytes travel once: a second upload only asks', async () => {

@@ -275,12 +275,15 @@ describe('a directory of blobs', () => {
     expect((await whole(await blobs.get(digest))).length).toBe(bytes.length);
   });
 
-  test('repairs a blob of the wrong size when it is brought again', async () => {
+  test.each([
+    ['the wrong size', Buffer.from('cut off')],
+    ['other bytes', randomBytes(100_000)],
+  ])('repairs a blob of %s when it is brought again', async (_what, damaged) => {
     const { blobs, spool } = await inDirectory();
     const received = await blobs.receive({ digest, id: 'upload-1', offset: 0, bytes: streamOf(bytes) });
     await received.place();
     const file = path.join(spool, '..', digest.slice(0, 2), digest.slice(2));
-    writeFileSync(file, 'cut off');
+    writeFileSync(file, damaged);
     // The part is the same file: it is damaged too.
     await received.discard();
     const again = await blobs.receive({ digest, id: 'upload-2', offset: 0, bytes: streamOf(bytes) });

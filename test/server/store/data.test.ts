@@ -1,7 +1,9 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { questionOf } from '../../../src/server/pool/question.ts';
 import { sha256 } from '../../../src/server/store/secrets.ts';
 import type { Store } from '../../../src/server/store/store.ts';
-import { arrayStep, LEASE, openStores, reportOf, step, storeClients } from '../../support/open-stores.ts';
+import { arrayStep, LEASE, NO_LEASE, openStores, reportOf, step, storeClients } from '../../support/open-stores.ts';
 
 const HOUR = 3_600_000;
 /** Grace times: nothing stays, everything stays. */
@@ -137,6 +139,69 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
     expect(await store.markRemoval({ digest, server: 's', graceMs: 0 })).toBe('kept');
     await worker.exchange({ reports: [{ ...reportOf(claims[0]!), ...outputs(digest) }], most: 0 });
     expect(await removable()).not.toContain(digest);
+  });
+
+  test('an attempt that was given up for lost, and not claimed again, finds what it brought when it reports at last', async () => {
+    const [id] = await clients.submit(step());
+    const worker = await clients.newWorker(1, NO_LEASE);
+    const { claims } = await worker.exchange();
+    const digest = sha256(`brought before the worker was cut off ${id}`);
+    await store.addBlobs({ projectId, blobs: [{ digest, size: 1 }], graceMs: 0 });
+    expect(await store.rescueExpired()).toBe(1);
+    expect((await store.removableBlobs({ after: null, limit: 10_000, graceMs: 0 })).digests).not.toContain(digest);
+    expect(await store.markRemoval({ digest, server: 's', graceMs: 0 })).toBe('kept');
+    await worker.exchange({ reports: [{ ...reportOf(claims[0]!), ...outputs(digest) }], most: 0 });
+    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'succeeded' });
+  });
+
+  test('who was told while an attempt runs that a file is there finds it, whenever it had been brought', async () => {
+    const digest = sha256('brought shortly before the claim');
+    await store.addBlobs({ projectId, blobs: [{ digest, size: 1 }], graceMs: 600 });
+    await clients.submit(step());
+    const worker = await clients.newWorker(1);
+    const { claims } = await worker.exchange();
+    expect(await store.missingBlobs({ projectId, digests: [digest], graceMs: 600 })).toEqual([]);
+    await pause(700);
+    expect(await store.markRemoval({ digest, server: 's', graceMs: 600 })).toBe('kept');
+    await worker.exchange({ reports: claims.map((claim) => reportOf(claim)), most: 0 });
+  });
+
+  test('an attempt whose outputs are gone, or were never in its project, did not succeed', async () => {
+    const [here, elsewhere] = [await blob(10, { graceMs: HOUR }), await blob(10, { project: other, graceMs: HOUR })];
+    for (const lacking of [sha256('removed since'), elsewhere]) {
+      const [id] = await clients.submit(step());
+      const { answers } = await runOne(outputs(here, lacking));
+      expect(answers).toEqual(['accepted']);
+      const task = await store.getTask({ submission: id!, idx: 1 });
+      expect(task).toMatchObject({ state: 'failed', reason: 'output-failed' });
+      expect(task?.attempts[0]).toMatchObject({ outcome: 'failed', outputs: outputs(here).outputs });
+      expect(task?.attempts[0]?.message).toContain(`the first is 'f1' (${lacking})`);
+    }
+  });
+
+  test('a log that is gone does not cost the result', async () => {
+    const [id] = await clients.submit(step());
+    const digest = sha256('a log that went');
+    await runOne({ digests: [digest], logs: [{ stream: 'stdout', size: 100_000, data: null, digest }] });
+    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'succeeded' });
+    const logs = await store.getLogs({ submission: id!, idx: 1, attempt: null });
+    expect(logs?.logs).toMatchObject([{ stream: 'stdout', size: 100_000, digest: null }]);
+  });
+
+  test('a late report is accepted only as long as its outputs are there', async () => {
+    const [id] = await clients.submit(step());
+    const worker = await clients.newWorker(1, NO_LEASE);
+    const { claims } = await worker.exchange();
+    await store.rescueExpired();
+    const { claims: again } = await runOne({}, 'failed');
+    expect(again).toHaveLength(1);
+    const gone = sha256('went before it was reported');
+    const late = { ...reportOf(claims[0]!), ...outputs(gone) };
+    expect((await worker.exchange({ reports: [late], most: 0 })).answers).toEqual(['stale-attempt']);
+    expect(await store.acceptLate({ submission: id!, idx: 1, attempt: null })).toBe('files-gone');
+    await store.addBlobs({ projectId, blobs: [{ digest: gone, size: 1 }], graceMs: HOUR });
+    expect(await store.acceptLate({ submission: id!, idx: 1, attempt: null })).toBe('accepted');
+    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'succeeded' });
   });
 
   test('a blob of two projects loses its bytes with the second', async () => {
@@ -329,6 +394,20 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
       await clients.drain();
     });
 
+    test('in which the index is written is the same for equal indices only', async () => {
+      const spec = { command: ['sh', '-c', 'simulate --seed {index} {x}'] };
+      const question = questionOf(spec)!;
+      await clients.submit(step({ question, ...items('{"x":1}', '{"x":2}') }));
+      await clients.drain();
+      expect((await ask(question, items('{"x":2}', '{"x":2}', '{"x":1}'))).answered).toBe(1);
+      await clients.drain();
+      expect(questionOf({ command: ['a', '{x}'] })).not.toBe(questionOf({ command: ['a', '{index}'] }));
+      // Of two inputs with one name the last one counts.
+      const named = (digest: string) => ({ name: 'x', digest, kind: 'file' as const });
+      const [one, two] = [named('1'.repeat(64)), named('2'.repeat(64))];
+      expect(questionOf({ ...spec, inputs: [one, two] })).not.toBe(questionOf({ ...spec, inputs: [two, one] }));
+    });
+
     test('is not answered by what failed, is not finished, has other inputs, or lost its files', async () => {
       const question = `q${++made}`;
       await clients.submit(step({ question }));
@@ -373,6 +452,51 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
       expect(await store.forgetSubmission({ id: id! })).toBe('forgotten');
       expect(await store.forgetSubmission({ id: id! })).toBe('unknown');
       expect(await store.getTask({ submission: id!, idx: 1 })).toBeNull();
+    });
+
+    test('does not take what a submission needs that is not complete yet', async () => {
+      const [id] = await clients.submit(step());
+      await clients.drain();
+      const steps = [step({ after: [{ submission: id!, idx: null }] })];
+      const result = await store.submit({ projectId, owner: 'o', requestId: `part-${++made}`, open: true, steps });
+      const after = (result.ok && result.ids[0]) as number;
+      expect(await store.forgetSubmission({ id: id! })).toEqual({ neededBy: after });
+      await store.openSubmissions({ ids: [after] });
+      await clients.settle();
+      expect(await clients.countsOf(after)).toMatchObject({ queued: 1, waiting: 0 });
+      await clients.drain();
+      expect(await store.forgetSubmission({ id: id! })).toBe('forgotten');
+    });
+
+    test('frees what the submission had, also while an attempt runs that is older', async () => {
+      await clients.submit(step());
+      const worker = await clients.newWorker(1);
+      const { claims } = await worker.exchange();
+      const [tree, file] = [sha256('tree of the forgotten'), sha256('file of the forgotten')];
+      for (const digest of [tree, file]) await store.addBlobs({ projectId, blobs: [{ digest, size: 1 }], graceMs: 0 });
+      await store.addTree({ projectId, digest: tree, children: [file] });
+      const [id] = await clients.submit(step({ digests: [tree] }));
+      await clients.drain();
+      expect(await store.forgetSubmission({ id: id! })).toBe('forgotten');
+      while ((await store.removeChunk({ olderThanMs: HOUR })) > 0);
+      await clients.settle();
+      while ((await store.removeChunk({ olderThanMs: HOUR })) > 0);
+      await pause(5);
+      for (const digest of [tree, file])
+        expect(await store.markRemoval({ digest, server: 's', graceMs: 0 })).toBe('bytes');
+      await worker.exchange({ reports: claims.map((claim) => reportOf(claim)), most: 0 });
+    });
+
+    test('fulfils nothing: what waited for one that failed still waits for it', async () => {
+      const [id] = await clients.submit(step());
+      const [after] = await clients.submit(step({ after: [{ submission: id!, idx: null }] }));
+      await runOne({}, 'failed');
+      expect(await clients.countsOf(after!)).toMatchObject({ failed: 1 });
+      expect(await store.forgetSubmission({ id: id! })).toBe('forgotten');
+      await clients.settle();
+      while ((await store.removeChunk({ olderThanMs: HOUR })) > 0);
+      const [row] = await store.getSubmissions({ ids: [after!] });
+      expect(row).toMatchObject({ gate: 'waiting', after: [{ submission: id, done: false }] });
     });
 
     test('takes a submission out of the counts, with all that it left', async () => {

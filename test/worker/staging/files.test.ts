@@ -122,6 +122,12 @@ describe('outputs', () => {
     expect(blob(report.outputs?.[1]?.digest)).toBe('2\n');
   });
 
+  test('one that cannot be kept does not cost the others that fit the same pattern', async () => {
+    const report = await sh('ln -s nowhere a.dat; echo 2 > b.dat', { outputs: [{ pattern: '*.dat' }] });
+    expect(report).toMatchObject({ outcome: 'failed', reason: 'output-failed', outputs: [{ name: 'b.dat' }] });
+    expect(report.message).toContain("the output 'a.dat' could not be kept: 'a.dat' is a link to nothing");
+  });
+
   test('placeholders in patterns are filled', async () => {
     const report = await sh('echo x > run-300.dat', { outputs: [{ pattern: 'run-{t}.dat' }] }, { t: 300 });
     expect(report.outputs).toMatchObject([{ name: 'run-300.dat' }]);

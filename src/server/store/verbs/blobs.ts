@@ -30,7 +30,7 @@ export async function addBlobs(
     return 'being-removed';
   const until = db.now + input.graceMs;
   const held = await db.rows<{ digest: string }>(sql`update blobs
-    set held_until = case when held_until < ${until} then ${until} else held_until end
+    set held_until = case when held_until < ${until} then ${until} else held_until end, gone = 0
     where project_id = ${projectId} and digest in ${digests} returning digest`);
   const known = new Set(held.map((row) => row.digest));
   const added = blobs.filter((blob) => !known.has(blob.digest));
@@ -84,6 +84,11 @@ export async function findBlob(db: Db, input: { projectId: number; digest: strin
   );
 }
 
+/** The store does not have the bytes: from now on they are lacking, and whoever brings them puts them back. */
+export async function noteGone(db: Db, input: { digest: string }): Promise<void> {
+  await db.run(sql`update blobs set gone = 1 where digest = ${input.digest} and gone = 0`);
+}
+
 /** What the project lacks. What it has stays for `graceMs` at least, because somebody is told so now. */
 export async function missingBlobs(
   db: Db,
@@ -94,9 +99,9 @@ export async function missingBlobs(
   const given = db.table({ m_digest: ['text', digests] });
   const enough = db.now + input.graceMs / 2;
   const held = await db.rows<{ digest: string }>(sql`update blobs set held_until = ${db.now + input.graceMs}
-    where project_id = ${input.projectId} and held_until < ${enough} and digest in (select m_digest from ${given} as given) returning digest`);
+    where project_id = ${input.projectId} and gone = 0 and held_until < ${enough} and digest in (select m_digest from ${given} as given) returning digest`);
   const there = await db.rows<{ digest: string }>(sql`select digest from blobs
-    where project_id = ${input.projectId} and held_until >= ${enough} and digest in (select m_digest from ${given} as given)`);
+    where project_id = ${input.projectId} and gone = 0 and held_until >= ${enough} and digest in (select m_digest from ${given} as given)`);
   const known = new Set([...held, ...there].map((row) => row.digest));
   return digests.filter((digest) => !known.has(digest));
 }
@@ -153,16 +158,21 @@ export async function removableBlobs(
 }
 
 /**
- * What was told or added since the oldest running attempt was claimed may be an output of it that is not reported yet,
- * however long its worker was away. Not so what was brought for a checkpoint, which has come and gone.
+ * What was told or added since the oldest attempt was claimed that runs, or was given up for lost and not claimed again,
+ * may be an output of it that is not reported yet, however long its worker was away. Not so what was brought for a
+ * checkpoint, or what a submission referred to that was forgotten: that has come and gone.
  */
 async function heldNoLonger(db: Db, graceMs: number): Promise<Sql> {
   const oldest = await firstRow<{ at: number | null }>(
     db,
-    sql`select min(claimed_at) as at from tasks where state = 'running'`,
+    sql`select min(claimed_at) as at from (
+      select min(claimed_at) as claimed_at from tasks where state = 'running'
+      union all select min(claimed_at) from tasks where state = 'queued' and attempt_state = 'open'
+    ) as both_kinds`,
   );
   const at = oldest?.at ?? null;
-  const before = at === null ? db.now : Math.min(db.now, at + graceMs);
+  // Who is told that a blob is there finds it held for half of the grace time at least (see `missingBlobs`).
+  const before = at === null ? db.now : Math.min(db.now, at + graceMs / 2);
   return sql`(b.held_until < ${before} or (b.held_until < ${db.now} and b.checkpointed_at >= b.held_until - ${graceMs}))`;
 }
 

@@ -35,11 +35,14 @@ export async function forgetSubmission(db: Db, input: { id: number }): Promise<F
 }
 
 async function unfinishedDependent(db: Db, id: number): Promise<number | undefined> {
-  const dependents = await db.rows<{ id: number }>(
-    sql`select distinct s.id from dependencies d join submissions s on s.id = d.submission_id
-    where d.on_submission = ${id} and s.gate <> 'loading' order by s.id`,
+  const dependents = await db.rows<{ id: number; loading: number }>(
+    sql`select distinct s.id, case when s.gate = 'loading' then 1 else 0 end as loading
+    from dependencies d join submissions s on s.id = d.submission_id
+    where d.on_submission = ${id} and (s.gate <> 'loading' or s.request_id is not null) order by s.id`,
   );
-  for (const { id: dependent } of dependents) {
+  for (const { id: dependent, loading } of dependents) {
+    // Not complete yet: it would wait for what is gone.
+    if (loading === 1) return dependent;
     const counts = (await countsOf(db, [dependent])).get(dependent);
     if (counts && counts.waiting + counts.queued + counts.running > 0) return dependent;
   }
@@ -73,8 +76,10 @@ export async function removeChunk(db: Db, input: { olderThanMs: number }): Promi
     );
     if (gone > 0) return 1;
   }
+  await letGo(db, id);
   await db.run(sql`delete from blob_uses where submission_id = ${id}`);
-  await db.run(sql`delete from dependencies where submission_id = ${id} or on_submission = ${id}`);
+  // What others waited for in vain stays on record: when they are retried they cannot be let go.
+  await db.run(sql`delete from dependencies where submission_id = ${id} or (on_submission = ${id} and done = 1)`);
   // Differences that are not added up yet belong to the project's sums too.
   if (await firstRow(db, sql`select 1 as one from count_deltas where submission_id = ${id} limit 1`)) return 0;
   await db.run(
@@ -82,4 +87,13 @@ export async function removeChunk(db: Db, input: { olderThanMs: number }): Promi
   );
   await db.run(sql`delete from submissions where id = ${id} and gate = 'loading'`);
   return 1;
+}
+
+/** What it referred to has come and gone: it need not wait for attempts that run longer (see `heldNoLonger`). */
+async function letGo(db: Db, id: number): Promise<void> {
+  const used = sql`select u.project_id, u.digest from blob_uses u where u.submission_id = ${id}`;
+  const listed = sql`select e.project_id, e.child from tree_entries e join blob_uses u on u.project_id = e.project_id and u.digest = e.parent
+    where u.submission_id = ${id}`;
+  await db.run(sql`update blobs set checkpointed_at = ${db.now}
+    where (project_id, digest) in (${used}) or (project_id, digest) in (${listed})`);
 }

@@ -9,8 +9,9 @@ export async function foldCounts(db: Db): Promise<{ touched: readonly number[]; 
   const touched = await foldDeltas(db);
   if (touched.length === 0) return { touched, released: 0 };
   const given = db.table({ m_id: ['bigint', touched] });
+  // One that was forgotten has no tasks any more, which is not to say that they succeeded.
   const watched = await db.rows<{ id: number }>(
-    sql`select id from submissions where has_dependents = 1 and id in (select m_id from ${given} as given)`,
+    sql`select id from submissions where has_dependents = 1 and gate <> 'loading' and id in (select m_id from ${given} as given)`,
   );
   let released = 0;
   for (const { id } of watched) released += await settleDependents(db, id);

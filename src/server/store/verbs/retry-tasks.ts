@@ -3,8 +3,9 @@ import { touchSubmissions } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
 import { applyMoves, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
+import { dropCheckpoints } from './checkpoints.ts';
 import { lockWaitingGate } from './gates.ts';
-import { keepLogs, type StoredReport } from './report-attempts.ts';
+import { asItCounts, keepLogs, type StoredReport } from './report-attempts.ts';
 
 /** Queues failed and cancelled tasks again, up to 10,000 a call, with fresh counters. A submission that waited for others waits again. */
 export async function retryTasks(
@@ -63,7 +64,7 @@ export async function unfinished(db: Db, input: { projectId: number | null }): P
   return rows.map((row) => row.id);
 }
 
-export type AcceptResult = 'accepted' | 'no-late-report' | 'not-failed';
+export type AcceptResult = 'accepted' | 'no-late-report' | 'not-failed' | 'files-gone';
 
 /** Makes a report that was kept aside the outcome of a task that failed meanwhile. */
 export async function acceptLate(
@@ -83,7 +84,9 @@ export async function acceptLate(
   );
   if (!late) return 'no-late-report';
   if (task?.state !== 'failed') return 'not-failed';
-  const report = JSON.parse(late.report) as StoredReport;
+  const told = JSON.parse(late.report) as StoredReport;
+  const report = await asItCounts(db, task, told);
+  if (report.outcome !== told.outcome) return 'files-gone';
   const asIfCurrent = {
     ...toFacts(task),
     state: 'queued' as const,
@@ -109,6 +112,7 @@ export async function acceptLate(
     },
   ]);
   await replaceAttempt(db, report);
+  if (verdict.next.state === 'succeeded') await dropCheckpoints(db, [report]);
   await db.run(
     sql`delete from late_reports where submission_id = ${input.submission} and idx = ${input.idx} and attempt = ${report.attempt}`,
   );

@@ -2,6 +2,8 @@ import { recordUses } from '../blob-uses.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
 
+/** The end of a question in which a task's index stands: its tasks ask the same only when they have the same one. */
+export const BY_INDEX = '#index';
 const CHUNK = 5000;
 /** Of many submissions that asked the same the newest are looked at. */
 const NEWEST = 50;
@@ -63,23 +65,23 @@ interface Asking {
 
 /** For each task the newest answer. */
 async function findPairs(db: Db, range: Range): Promise<Pair[]> {
-  const sources = await db.rows<{ id: number }>(sql`select id from submissions
-    where project_id = ${range.projectId} and question = ${range.question} and gate <> 'loading' and id <> ${range.id} order by id desc limit ${NEWEST}`);
+  const sources = await lockSources(db, range);
   if (sources.length === 0) return [];
   const mine = sql`t.submission_id = ${range.id} and t.idx > ${range.after} and t.idx <= ${range.until} and t.state = 'queued'`;
+  const byIndex = range.question.endsWith(BY_INDEX);
   const asking = Map.groupBy(
     await db.rows<Asking>(sql`select t.idx, t.payload, t.inputs from tasks t where ${mine}`),
-    questionOfTask,
+    (task) => questionOfTask(task, byIndex),
   );
   const newest = new Map<number, Pair>();
-  for (const { id } of sources) {
+  for (const id of sources) {
     const answers = await db.rows<Asking & { attempt: number; reused_from: string | null; exit_code: number | null }>(
       sql`select a.idx, a.payload, a.inputs, a.attempt, a.reused_from, a.exit_code from tasks a where a.submission_id = ${id} and a.state = 'succeeded'
         and ((a.payload is null and a.idx in (select t.idx from tasks t where ${mine} and t.payload is null))
           or a.payload in (select t.payload from tasks t where ${mine} and t.payload is not null))`,
     );
     for (const answer of answers)
-      for (const { idx } of asking.get(questionOfTask(answer)) ?? [])
+      for (const { idx } of asking.get(questionOfTask(answer, byIndex)) ?? [])
         if (!newest.has(idx))
           newest.set(idx, {
             idx,
@@ -95,9 +97,19 @@ async function findPairs(db: Db, range: Range): Promise<Pair[]> {
   return withOutputs(db, [...newest.values()]);
 }
 
-/** What a task asks besides its submission: its payload, whatever its index, or without one its index; and its own inputs. */
-function questionOfTask({ idx, payload, inputs }: Asking): string {
-  return `${payload ?? idx}\n${payload === null}\n${inputs ?? ''}`;
+/** Those that asked the same, newest first. Nobody forgets one while answers are taken from it. */
+async function lockSources(db: Db, { id, projectId, question }: Range): Promise<number[]> {
+  const shared = db.dialect === 'postgres' ? sql`for key share` : sql``;
+  const rows = await db.rows<{ id: number }>(sql`select id from submissions where gate <> 'loading' and id in (
+      select id from submissions where project_id = ${projectId} and question = ${question} and gate <> 'loading' and id <> ${id} order by id desc limit ${NEWEST}
+    ) order by id ${shared}`);
+  return rows.map((row) => row.id).reverse();
+}
+
+/** What a task asks besides its submission: its payload, whatever its index unless that counts, or without one its index; and its own inputs. */
+function questionOfTask({ idx, payload, inputs }: Asking, byIndex: boolean): string {
+  const index = byIndex || payload === null || inputs?.includes('{index}') ? idx : '';
+  return `${index}\n${payload ?? ''}\n${payload === null}\n${inputs ?? ''}`;
 }
 
 /** With what the source left; without those whose attempt is not there. */
@@ -153,7 +165,7 @@ export async function holdAnswers(
   const until = db.now + graceMs;
   const held = await db.rows<{ digest: string }>(sql`update blobs
     set held_until = case when held_until < ${until} then ${until} else held_until end
-    where project_id = ${projectId} and digest in (select m_digest from ${given} as given) returning digest`);
+    where project_id = ${projectId} and gone = 0 and digest in (select m_digest from ${given} as given) returning digest`);
   const there = new Set(held.map((row) => row.digest));
   const kept = pairs.filter((pair) => digestsOf(pair).every((digest) => there.has(digest)));
   await recordUses(

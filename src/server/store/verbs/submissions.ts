@@ -82,20 +82,22 @@ async function lockRequest(db: Db, requestId: string): Promise<void> {
     await db.rows(sql`select pg_advisory_xact_lock(hashtextextended(cast(${requestId} as text), 7))`);
 }
 
+/** Those that are there are locked, in order: nobody forgets one until this is committed. */
 async function missingDependency(db: Db, input: SubmitInput) {
-  for (const dependency of input.steps.flatMap((step) => step.after)) {
-    if ('step' in dependency) continue;
+  const wanted = input.steps.flatMap((step) => step.after).filter((on) => 'submission' in on);
+  const ofSubmissions = db.dialect === 'postgres' ? sql`for update of s` : sql``;
+  for (const dependency of wanted.sort((a, b) => a.submission - b.submission)) {
     const { submission, idx } = dependency;
     const there =
       idx === null
         ? await firstRow(
             db,
-            sql`select 1 as one from submissions where id = ${submission} and gate <> 'loading' and project_id = ${input.projectId}`,
+            sql`select 1 as one from submissions where id = ${submission} and gate <> 'loading' and project_id = ${input.projectId} ${db.lock.rows}`,
           )
         : await firstRow(
             db,
             sql`select 1 as one from tasks t join submissions s on s.id = t.submission_id
-          where t.submission_id = ${submission} and t.idx = ${idx} and s.gate <> 'loading' and s.project_id = ${input.projectId}`,
+          where t.submission_id = ${submission} and t.idx = ${idx} and s.gate <> 'loading' and s.project_id = ${input.projectId} ${ofSubmissions}`,
           );
     if (!there) return dependency;
   }
