@@ -1,5 +1,4 @@
 /** What a claim carries besides its row: outputs of other tasks as inputs, and checkpoints of earlier attempts. */
-import picomatch from 'picomatch';
 import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import { fillPlaceholders, valuesOf } from '../../ground/base/placeholders.ts';
 import { formatTaskId } from '../../ground/base/task-id.ts';
@@ -8,6 +7,7 @@ import { EXTRAS } from '../store/task-rows.ts';
 import type { CheckpointRow } from '../store/verbs/checkpoints.ts';
 import type { GivenTask } from '../store/verbs/exchange.ts';
 import type { ResultRow } from '../store/verbs/read-tasks.ts';
+import { namesThatFit } from './names-that-fit.ts';
 import type { Parts } from './parts.ts';
 import { questionOfClaim } from './question.ts';
 import type { FromFacts, SpecFacts } from './step-facts.ts';
@@ -122,9 +122,12 @@ async function resolve(
   const isOne = index !== null || row.tasks === 1;
   const tasks = await resultsOf(parts, submission, index === null ? null : Number(index));
   if (tasks.length === 0) throw new PilotageError('not-found', `there is no task ${submission}.${index}`);
-  const wanted = matcherOf(from.output === undefined ? undefined : fill(from.output));
+  const output = from.output === undefined ? undefined : fill(from.output);
   const prefix = from.name === undefined ? undefined : fill(from.name);
-  return tasks.flatMap((task) => filesOf(task, { wanted, prefix, isOne, output: from.output }));
+  const left = tasks.map((task) => ({ task, files: JSON.parse(task.outputs ?? '[]') as File[] }));
+  const names = new Set(left.flatMap(({ files }) => files.map((file) => file.name)));
+  const wanted = output === undefined ? names : namesThatFit(output, [...names]);
+  return left.flatMap(({ task, files }) => filesOf(task, files, { wanted, output, prefix, isOne }));
 }
 
 const PAGE = 1000;
@@ -138,24 +141,17 @@ async function resultsOf(parts: Parts, submission: number, idx: number | null): 
   }
 }
 
-function matcherOf(output: string | undefined): (name: string) => boolean {
-  if (output === undefined) return () => true;
-  const plain = parseSafePath(output);
-  const matches = picomatch(plain, { dot: plain.startsWith('.') });
-  return (name) => name === plain || matches(name);
-}
-
 interface Naming {
-  readonly wanted: (name: string) => boolean;
+  readonly wanted: ReadonlySet<string>;
   readonly output: string | undefined;
   readonly prefix: string | undefined;
   readonly isOne: boolean;
 }
 
-function filesOf(task: ResultRow, { wanted, output, prefix, isOne }: Naming): File[] {
+function filesOf(task: ResultRow, files: readonly File[], { wanted, output, prefix, isOne }: Naming): File[] {
   const name = formatTaskId(task.submission_id, task.idx);
   if (task.state !== 'succeeded') throw new PilotageError('wrong-state', `task ${name} is ${task.state}`);
-  const outputs = (JSON.parse(task.outputs ?? '[]') as File[]).filter((file) => wanted(file.name));
+  const outputs = files.filter((file) => wanted.has(file.name));
   if (outputs.length === 0)
     throw new PilotageError('not-found', `task ${name} left no ${output === undefined ? 'output' : `'${output}'`}`);
   const below = [prefix, ...(isOne ? [] : [String(task.idx)])].filter((part) => part !== undefined).join('/');
