@@ -324,6 +324,22 @@ describe('bad input gets a clear answer', () => {
       await clientOf(server).call(routes.missingBlobs, { params: { project: 'default' }, body: { digests: [digest] } }),
     ).toEqual({ missing: [digest] });
   });
+
+  test('a token that may only read brings no bytes', async () => {
+    const { token } = await clientOf(server).call(routes.createToken, { body: { name: 'looks', scopes: ['read'] } });
+    const digest = 'b'.repeat(64);
+    for (const [method, where, body] of [
+      ['PUT', `blobs/${digest}`, 'hello'],
+      ['POST', 'blobs', `[["${digest}",5]]\nhello`],
+    ] as const) {
+      const answer = await fetch(`${server.url()}/api/v1/projects/default/${where}`, {
+        method,
+        body,
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' },
+      });
+      expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([403, 'forbidden']);
+    }
+  });
 });
 
 describe('the network', () => {

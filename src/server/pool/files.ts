@@ -15,6 +15,12 @@ function requireAny(who: Principal): void {
   requireScope(who, 'read');
 }
 
+/** Whoever only looks brings nothing. */
+function requireBringer(who: Principal): void {
+  if (who.scopes.includes('work')) return;
+  requireScope(who, 'submit');
+}
+
 /** With sizes: refuses at once what would be over the quota, before any of it is sent. */
 export async function missingBlobs(
   parts: Parts,
@@ -66,7 +72,7 @@ export async function putBlob(
   upload: Upload,
   bytes: Readable,
 ): Promise<void> {
-  requireAny(who);
+  requireBringer(who);
   const { id } = await projectOf(parts, who, to.project);
   const digest = parseDigest(to.digest);
   if (!(await parts.store.findBlob({ projectId: id, digest })))
@@ -91,7 +97,7 @@ export async function putBlobs(
   project: string,
   blobs: readonly WholeBlob[],
 ): Promise<void> {
-  requireAny(who);
+  requireBringer(who);
   const { id } = await projectOf(parts, who, project);
   const sizes = blobs.map(({ bytes }) => bytes.length);
   const missing = new Set(
