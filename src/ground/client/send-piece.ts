@@ -1,5 +1,6 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { open, readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { Readable } from 'node:stream';
 import type { Digest } from '../base/digest.ts';
 import { PilotageError } from '../base/errors.ts';
@@ -51,16 +52,24 @@ interface Course {
   readonly id: string;
   received: number;
   tries: number;
+  /** Where it began: beyond 0 when an earlier command had sent a part. */
+  began: number;
+}
+
+/** The same for each try to bring this file from here, also of a later command: it goes on where the earlier one was ended. */
+function idOf({ file, digest }: LargeFile): string {
+  const from = [hostname(), process.getuid?.() ?? 0, file, digest].join('\0');
+  return createHash('sha256').update(from).digest('hex').slice(0, 32);
 }
 
 /** Bytes of several connections that do not fit together are sent once more, as a new upload. */
 async function sendLarge(store: FileStore, file: LargeFile, onSent: (bytes: number) => void): Promise<void> {
-  for (;;) {
-    const course: Course = { id: randomUUID(), received: 0, tries: 0 };
+  for (let id = idOf(file); ; id = randomUUID()) {
+    const course: Course = { id, received: 0, tries: 0, began: 0 };
     try {
       return await sendInTries(store, file, { course, onSent });
     } catch (error) {
-      if (course.tries < 2 || !isMismatch(error)) throw error;
+      if ((course.tries < 2 && course.began === 0) || !isMismatch(error)) throw error;
     }
   }
 }
@@ -76,7 +85,8 @@ async function sendInTries(store: FileStore, file: LargeFile, sending: Sending):
   const act = async () => {
     course.tries += 1;
     if (course.tries > 1 && (await isThere(store, file))) return;
-    if (course.tries > 1) course.received = await receivedOf(store, file, course.id);
+    course.received = await receivedOf(store, file, course.id);
+    if (course.tries === 1) course.began = course.received;
     onSent(course.received);
     await sendRest(store, file, sending);
   };

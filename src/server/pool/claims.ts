@@ -99,10 +99,29 @@ async function filesFrom(parts: Parts, claim: GivenTask, spec: SpecFacts): Promi
         'bad-spec',
         `${files.length} files of other tasks are too many for one task (${MAX_FILES})`,
       );
+    refuseTwice([...ownNames(claim, spec, fill), ...files.map((file) => file.name)]);
     return { from: files };
   } catch (error) {
     if (!(error instanceof PilotageError)) throw error;
     return { fault: `its inputs from other tasks cannot be had: ${messageOf(error)}` };
+  }
+}
+
+function ownNames(claim: GivenTask, spec: SpecFacts, fill: (text: string) => string): string[] {
+  const own = claim.inputs === null ? [] : (JSON.parse(claim.inputs) as { name: string }[]);
+  return [...(spec.inputs ?? []), ...own].map(({ name }) => parseSafePath(fill(name)));
+}
+
+/** One would take the place of the other without a word. */
+function refuseTwice(names: readonly string[]): void {
+  const seen = new Set<string>();
+  for (const name of names) {
+    if (seen.has(name))
+      throw new PilotageError(
+        'bad-spec',
+        `two of its inputs are called '${name}': give one of them another name ('as')`,
+      );
+    seen.add(name);
   }
 }
 

@@ -53,7 +53,7 @@ async function refuseOverQuota(parts: Parts, { id, project }: { id: number; proj
 function overQuota(project: string, { quotaBytes, bytes }: { quotaBytes: number; bytes: number }, more: number) {
   return new PilotageError(
     'over-quota',
-    `${formatSize(more)} more do not fit into project '${project}': it may keep ${formatSize(quotaBytes)} and keeps ${formatSize(bytes)}. Remove finished submissions with 'pilotage forget', or ask an administrator for more ('pilotage project quota ${project} SIZE')`,
+    `${formatSize(more)} more do not fit into project '${project}': it may keep ${formatSize(quotaBytes)} and keeps ${formatSize(bytes)}. Remove finished submissions with 'pilotage forget', which makes room after two or three minutes, or ask an administrator for more ('pilotage project quota ${project} SIZE')`,
   );
 }
 

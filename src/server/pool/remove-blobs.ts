@@ -7,7 +7,7 @@ import type { Parts } from './parts.ts';
 const CHUNK = 1000;
 /** Between two walks over all blobs: a part of the grace time, within these. */
 const SHORTEST_REST_MS = 500;
-const LONGEST_REST_MS = 600_000;
+const LONGEST_REST_MS = 60_000;
 const BETWEEN_CHUNKS_MS = 200;
 /** Uploads that broke off may be gone on with for so long. */
 const UPLOAD_MS = 86_400_000;

@@ -32,12 +32,19 @@ export function createCheckpointer(options: CheckpointerOptions): Checkpointer {
   let timer: NodeJS.Timeout | undefined;
   let underWay: Promise<void> = Promise.resolve();
   let number = 0;
+  let toldNothing = false;
   let newest = contentOf(options.begunWith);
 
   const take = async (signal: AbortSignal): Promise<void> => {
     const at = { ...job, signal };
     const files = await checkpoints.capture(at, options.patterns);
     const content = contentOf(files);
+    if (files.length === 0 && !toldNothing) {
+      toldNothing = true;
+      told(
+        `no checkpoint of task ${claim.task}: nothing in its directory is called ${options.patterns.join(', ')} so far`,
+      );
+    }
     if (files.length === 0 || content === newest) return;
     const { task, attempt, secret } = claim;
     number += 1;

@@ -116,9 +116,18 @@ export function runAttempt(order: AttemptOrder): AttemptRun {
         outcome: 'lost',
         message: 'the process that had started the program was killed under it on this machine, perhaps by the program',
       });
-    const judged = judgeEnd(end, cut);
+    const judged = await judgeInputs(judgeEnd(end, cut));
     const kept = cut === undefined && filled.outputs.length > 0 ? await keepOutputs(judged, filled.outputs) : judged;
     return toReport({ ...kept, ...program?.usage(), ...(await keepLogs(end)) });
+  };
+
+  /** A result that came of an input which changed meanwhile is none. */
+  const judgeInputs = async (judged: Judged): Promise<Judged> => {
+    if (judged.outcome !== 'succeeded') return judged;
+    const [changed] = await options.staging.changedInputs(job.sandbox);
+    if (changed === undefined) return judged;
+    const message = `its input '${changed}' was written to while it ran, by its own program or by another task that shares the file: an input that a program changes needs 'writable: true'`;
+    return { ...judged, outcome: 'failed', reason: 'input-failed', message };
   };
 
   /** Also those of a failed program, as far as they are there: they may tell why it failed. */

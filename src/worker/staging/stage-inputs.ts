@@ -26,7 +26,7 @@ const PARALLEL = 8;
 /** Puts all inputs into the sandbox, whole and verified, or rejects. Nothing is ever written outside of it. */
 export async function stageInputs(inputs: Inputs): Promise<void> {
   await mkdir(inputs.sandbox, { recursive: true, mode: 0o700 });
-  await fetchAll(inputs, new Map(inputs.files.map(({ digest }) => [digest, undefined])));
+  await fetchAll(inputs, new Map(inputs.files.map(({ digest, kind, size }) => [digest, kind === 'tree' ? 0 : size])));
   const trees = await readTrees(inputs);
   await fetchAll(inputs, new Map([...trees.values()].flat().flatMap(toSize)));
   for (const input of inputs.files) await placeInput(inputs, input, trees);

@@ -30,6 +30,8 @@ export interface Staging {
   collect(job: StagingJob, patterns: readonly OutputPattern[]): Promise<Collected>;
   /** Uploads one file of ours (a long log). */
   upload(job: StagingJob, file: string): Promise<{ digest: string; size: number }>;
+  /** Inputs of a sandbox that are shared with other tasks, and that some program wrote to all the same. */
+  changedInputs(sandbox: string): Promise<string[]>;
   /** The attempt of this sandbox is over: what the cache kept for it may go. */
   settled(sandbox: string): void;
   /** The `storage-full` that it is when something else on the disk of `path` failed for want of room; else undefined. */
@@ -92,6 +94,7 @@ export function createStaging(options: StagingOptions): Staging {
     collect: (job, patterns) =>
       patiently(job, () => collectOutputs({ store: storeOf(job), sandbox: job.sandbox, patterns })),
     upload: (job, file) => patiently(job, () => uploadFile(storeOf(job), file)),
+    changedInputs: async (sandbox) => (await cache.changedLinks(sandbox)).map((name) => name.slice(sandbox.length + 1)),
     settled: (sandbox) => void cache.release(sandbox),
     asStorageFull: async (path, error) => {
       if (!isDiskFull(error)) return undefined;

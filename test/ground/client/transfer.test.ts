@@ -19,7 +19,7 @@ import { downloadFile, downloadTree } from '../../../src/ground/client/download.
 import type { FileStore } from '../../../src/ground/client/file-store.ts';
 import { httpTransport } from '../../../src/ground/client/http-transport.ts';
 import { ServerUnreachable } from '../../../src/ground/client/transport.ts';
-import { uploadFile, uploadPaths, uploadTree } from '../../../src/ground/client/upload.ts';
+import { uploadFile, uploadPath, uploadPaths, uploadTree } from '../../../src/ground/client/upload.ts';
 import { openHashCache } from '../../../src/ground/content/hash-cache.ts';
 import { hashBytes } from '../../../src/ground/content/hash-file.ts';
 import { type Blobs, openBlobs } from '../../../src/server/blobs/blobs.ts';
@@ -121,6 +121,19 @@ describe('an upload', () => {
     expect((await contentOf(digest)).equals(bytes)).toBe(true);
   });
 
+  test('that was ended in the middle goes on there when the same file is brought again, also by a later command', async () => {
+    const bytes = randomBytes(40 * MIB);
+    writeFileSync(at('large'), bytes);
+    const ended = new AbortController();
+    const first = uploadPath({ ...store, signal: ended.signal }, at('large'), {
+      onProgress: (sent) => sent > 25 * MIB && ended.abort(),
+    });
+    await expect(first).rejects.toThrow();
+    const { digest } = await uploadFile(store, at('large'));
+    expect(server.puts.at(-1)?.offset).toBeGreaterThan(10 * MIB);
+    expect((await contentOf(digest)).equals(bytes)).toBe(true);
+  });
+
   test('whose answer was lost is not sent again', async () => {
     const bytes = randomBytes(20 * MIB);
     writeFileSync(at('large'), bytes);
@@ -152,10 +165,10 @@ describe('an upload', () => {
     proxy.cutAfter(15 * MIB, 'up');
     let damaged = false;
     server.before = (request) => {
-      if (!request.url?.includes('/uploads/') || damaged) return;
-      damaged = true;
       const [part] = readdirSync(at('.blobs/incoming'));
-      const file = at('.blobs/incoming', part as string);
+      if (!request.url?.includes('/uploads/') || part === undefined || damaged) return;
+      damaged = true;
+      const file = at('.blobs/incoming', part);
       writeFileSync(file, randomBytes(statSync(file).size));
     };
     const { digest } = await uploadFile(store, at('large'));

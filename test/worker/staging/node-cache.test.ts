@@ -279,6 +279,34 @@ describe('what is put into a sandbox', () => {
     expect([executable.ino === ino, executable.mode & 0o777]).toEqual([false, 0o755]);
   });
 
+  test('a link that was written to all the same is noticed, as long as its sandbox is in use', async () => {
+    const [digest, other] = [put(LARGE), put(LARGE + 1)];
+    const cache = openNodeCache({
+      directory: cacheDirectory(),
+      maxBytes: 1e12,
+      log,
+      copiesBelow: COPIES_BELOW,
+      mayLink: true,
+    });
+    const { fetch } = open();
+    const sandbox = path.join(directory, 'sandbox');
+    mkdirSync(path.join(sandbox, 'in'), { recursive: true });
+    await cache.hold(sandbox, [digest, other]);
+    const names = [digest, other].map((one) => path.join(sandbox, 'in', one));
+    for (const [at, one] of [digest, other].entries())
+      await cache.place({ digest: one }, names[at]!, { fetch, signal });
+    expect(await cache.changedLinks(sandbox)).toEqual([]);
+    // On a file system with reflinks both are copies of their own.
+    const isLinked = statSync(names[0]!).ino === statSync(blobFile(digest)).ino;
+    chmodSync(names[0]!, 0o644);
+    writeFileSync(names[0]!, 'changed', { flag: 'r+' });
+    expect(await cache.changedLinks(sandbox)).toEqual(isLinked ? [names[0]] : []);
+    expect(await cache.changedLinks(path.join(directory, 'sand'))).toEqual([]);
+    await cache.release(sandbox);
+    expect(await cache.changedLinks(sandbox)).toEqual([]);
+    cache.close();
+  });
+
   test.runIf(process.getuid?.() === 0)('root gets a copy: a mode keeps it from nothing', async () => {
     const digest = put(LARGE);
     const cache = openNodeCache({ directory: cacheDirectory(), maxBytes: 1e12, log, copiesBelow: COPIES_BELOW });

@@ -10,7 +10,7 @@ import { type Column, formatAge, formatTable, plural } from '../table.ts';
 import { describeCounts } from './status.ts';
 
 export function projectCommand(define: Define): Command {
-  return define('project', 'List or create projects', list)
+  return define('project', 'List or create projects, see what one keeps, set how much it may', list)
     .addCommand(define('list', 'List projects', list))
     .addCommand(define('create', 'Create a project', create).argument('<name>', 'its name'))
     .addCommand(define('usage', 'Show what a project keeps, and how much it may', usage).argument('[name]', 'its name'))

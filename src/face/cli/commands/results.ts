@@ -69,9 +69,12 @@ async function results(invocation: Invocation, options: Options, id: string): Pr
     return `${plural(fetched.length, 'file')} in ${options.to} (${formatSize(bytes)} fetched${skipped > 0 ? `, ${skipped} there already` : ''})`;
   });
   if (fetched.length === 0) {
-    await invocation.say(
-      `there are no files: nothing was named with --output, or nothing is ready yet; what programs printed is in 'pilotage logs'`,
-    );
+    const why =
+      options.name === undefined
+        ? 'nothing was named with --output, or nothing is ready yet'
+        : `no output is called '${options.name}', or nothing is ready yet ('pilotage task ${id}' shows what there is)`;
+    await invocation.say(`there are no files: ${why}; what programs printed is in 'pilotage logs'`);
+    if (options.name !== undefined) return EXIT.failed;
   }
   return judge(invocation, counts, options.attempt !== undefined);
 }

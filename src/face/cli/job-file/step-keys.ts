@@ -112,6 +112,8 @@ function asInput(node: Located, base: string): InputSource {
       path: (value) => ({ source: asTemplate(value) }),
       as: (value) => ({ name: asTemplate(value) }),
       writable: (value) => ({ writable: asBoolean(value) }),
+      // An input with this key never comes here: it is named where the known keys are.
+      from: () => ({}),
     },
     'a file, or { path, as, writable } for one that gets another name or is written to; { from, path, as } for an output of another step',
   );

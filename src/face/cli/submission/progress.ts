@@ -74,7 +74,8 @@ async function start(invocation: Invocation, style: Style): Promise<ByteProgress
       stream: stderr,
       barsize: 28,
       hideCursor: null,
-      linewrap: null,
+      // Else Ctrl-C in the middle would leave the terminal without it.
+      linewrap: true,
       emptyOnZero: true,
       gracefulExit: false,
     },

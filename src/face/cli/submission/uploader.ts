@@ -1,4 +1,5 @@
 import { realpath } from 'node:fs/promises';
+import { PilotageError, systemCode } from '../../../ground/base/errors.ts';
 import type { FileStore } from '../../../ground/client/file-store.ts';
 import { type UploadedFile, uploadPaths } from '../../../ground/client/upload.ts';
 import { openHashCache } from '../../../ground/content/hash-cache.ts';
@@ -19,7 +20,10 @@ export function createUploader(store: FileStore, { hashCache, onProgress }: Uplo
   const uploadAll = async (files: readonly string[]): Promise<UploadedFile[]> => {
     const hashes = await cache;
     const real = await Promise.all(files.map((file) => realpath(file)));
-    const uploaded = await uploadPaths(store, real, { ...(hashes ? { hash: hashes.hash } : {}), onProgress: addUp() });
+    const uploaded = await uploadPaths(store, real, {
+      ...(hashes ? { hash: hashes.hash } : {}),
+      onProgress: addUp(),
+    }).catch((error: unknown) => Promise.reject(explain(error)));
     await hashes?.save();
     return uploaded;
   };
@@ -34,8 +38,26 @@ export function createUploader(store: FileStore, { hashCache, onProgress }: Uplo
         );
     }
     const done = await Promise.all(files.map((file) => uploads.get(file) as Promise<UploadedFile>));
-    return done.map(({ digest, kind, executable }) => ({ digest, kind, ...(executable ? { executable } : {}) }));
+    return done.map(({ digest, kind, size, executable }) => ({
+      digest,
+      kind,
+      ...(kind === 'file' ? { size } : {}),
+      ...(executable ? { executable } : {}),
+    }));
   };
+}
+
+/** A file that this user may not read is no fault of ours. */
+function explain(error: unknown): unknown {
+  if (systemCode(error) !== 'EACCES' && systemCode(error) !== 'EPERM') return error;
+  const { path } = error as { path?: string };
+  return new PilotageError(
+    'bad-request',
+    `you may not read ${path === undefined ? 'an input' : `'${path}'`}: ask its owner, or leave it out`,
+    {
+      cause: error,
+    },
+  );
 }
 
 /** Brings the progress of several groups of files together. */

@@ -89,11 +89,15 @@ export async function removeChunk(db: Db, input: { olderThanMs: number }): Promi
   return 1;
 }
 
+/** Somebody may just have been told that a file is there, and be about to name it. */
+const LET_GO_MS = 60_000;
+
 /** What it referred to has come and gone: it need not wait for attempts that run longer (see `heldNoLonger`). */
 async function letGo(db: Db, id: number): Promise<void> {
   const used = sql`select u.project_id, u.digest from blob_uses u where u.submission_id = ${id}`;
   const listed = sql`select e.project_id, e.child from tree_entries e join blob_uses u on u.project_id = e.project_id and u.digest = e.parent
     where u.submission_id = ${id}`;
-  await db.run(sql`update blobs set checkpointed_at = ${db.now}
+  const soon = db.now + LET_GO_MS;
+  await db.run(sql`update blobs set checkpointed_at = ${db.now}, held_until = case when held_until > ${soon} then ${soon} else held_until end
     where (project_id, digest) in (${used}) or (project_id, digest) in (${listed})`);
 }

@@ -1,6 +1,6 @@
 /** One cache for all workers of a node: blobs that were downloaded once, checked before each use. */
 import { statSync } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { chmod, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf, PilotageError, systemCode } from '../../../ground/base/errors.ts';
 import type { Log } from '../../../ground/base/log.ts';
@@ -29,6 +29,8 @@ export interface NodeCache {
   ensure(digest: string, fetch: FetchBlob, signal: AbortSignal): Promise<void>;
   /** Puts it at `destination`, whole and right or not at all; fetches it when it is not here, or damaged. */
   place(wanted: Wanted, destination: string, how: { fetch: FetchBlob; signal: AbortSignal }): Promise<void>;
+  /** Which of the links that were placed below a directory lead to files that somebody wrote to since; nothing else is looked at. */
+  changedLinks(below: string): Promise<string[]>;
   /** A blob that is here, right by its digest. */
   find(digest: string): Promise<{ file: string; size: number } | undefined>;
   /** A blob that this process is downloading. */
@@ -68,6 +70,8 @@ export function openNodeCache(options: NodeCacheOptions): NodeCache {
   /** How files looked when this process last verified them. */
   const verified = new Map<string, string>();
   const uses = new Set<string>();
+  /** Names in sandboxes that are the cache's own files, and how these looked. */
+  const links = new Map<string, { readonly digest: string; readonly looks: string }>();
   let changed: Parameters<NodeCache['onChange']>[0] = () => undefined;
   let toldOver = false;
   let limitTold = false;
@@ -104,7 +108,8 @@ export function openNodeCache(options: NodeCacheOptions): NodeCache {
       const damaged = { damaged: looksOf(stats) };
       if (stats.size < copiesBelow) return (await placeCopy(file, wanted, destination)) ? 'placed' : damaged;
       if (!(await isRight(wanted.digest, file, damaged.damaged))) return damaged;
-      await placer.placeLarge(file, wanted, destination);
+      const how = await placer.placeLarge(file, wanted, destination);
+      if (how === 'linked') links.set(destination, { digest: wanted.digest, looks: damaged.damaged });
       return 'placed';
     } catch (error) {
       // Between the look and the use it may have been evicted.
@@ -142,6 +147,7 @@ export function openNodeCache(options: NodeCacheOptions): NodeCache {
       });
     },
     release: async (use) => {
+      for (const name of links.keys()) if (name.startsWith(`${use}/`)) links.delete(name);
       if (!uses.delete(use)) return;
       try {
         const evicted = await index.change(({ at }) => {
@@ -164,6 +170,17 @@ export function openNodeCache(options: NodeCacheOptions): NodeCache {
         await fetches.ensure(wanted.digest, fetch, signal);
       }
       step('placed');
+    },
+    changedLinks: async (below) => {
+      const found: string[] = [];
+      for (const [name, { digest, looks }] of links) {
+        if (!name.startsWith(`${below}/`)) continue;
+        const file = files.blob(digest);
+        const now = await stat(file).catch(() => undefined);
+        if (now && looksOf(now) === looks && (now.mode & 0o222) !== 0) await chmod(file, 0o444);
+        if (now && looksOf(now) !== looks) found.push(name);
+      }
+      return found;
     },
     find: async (digest) => {
       const file = files.blob(digest);

@@ -33,7 +33,7 @@ export async function placeCopy(file: string, wanted: Wanted, destination: strin
 
 export interface Placer {
   /** Puts a large file whose content is known to be right: shared with the cache where that is safe, else a copy. */
-  placeLarge(file: string, wanted: Wanted, destination: string): Promise<void>;
+  placeLarge(file: string, wanted: Wanted, destination: string): Promise<'own' | 'linked'>;
 }
 
 /** `mayLink`: not for root, whom a mode does not keep from writing through a hard link into the cache. */
@@ -70,10 +70,11 @@ export function createPlacer(mayLink: boolean): Placer {
   return {
     placeLarge: async (file, wanted, destination) => {
       const mode = modeOf(wanted);
-      if (await tryReflink(file, destination, mode)) return;
-      if (await tryLink(file, wanted, destination)) return;
+      if (await tryReflink(file, destination, mode)) return 'own';
+      if (await tryLink(file, wanted, destination)) return 'linked';
       await overwriting(destination, () => copyFile(file, destination, constants.COPYFILE_EXCL));
       await chmod(destination, mode);
+      return 'own';
     },
   };
 }
