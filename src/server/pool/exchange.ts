@@ -2,7 +2,7 @@ import { ERROR_CODES, PilotageError } from '../../ground/base/errors.ts';
 import { formatTaskId, parseTaskId } from '../../ground/base/task-id.ts';
 import { attemptSecret } from '../store/secrets.ts';
 import type { ExchangeInput, ExchangeResult } from '../store/verbs/exchange.ts';
-import { claimExtras } from './claims.ts';
+import type { ClaimExtras } from './claims.ts';
 import type { ExchangeAnswer, ExchangeFacts, ReportFacts } from './exchange-facts.ts';
 import type { Parts } from './parts.ts';
 import { QUEUED, sessionTopic } from './signals.ts';
@@ -126,13 +126,20 @@ function tellOthers(parts: Parts, input: ExchangeInput, done: Done): void {
   if (input.reports.some((report) => report.outcome !== 'succeeded')) parts.signals.queued();
 }
 
+/** Most tasks have neither files of others nor checkpoints: what looks for these is loaded when it is wanted. */
+async function extrasOf(parts: Parts, done: Done): Promise<ReadonlyMap<string, ClaimExtras>> {
+  if (done.claims.every((claim) => claim.extras === 0)) return new Map();
+  const { claimExtras } = await import('./claims.ts');
+  return claimExtras(parts, done.claims);
+}
+
 function tellAnswered(parts: Parts, claims: Done['claims']): void {
   parts.dirty();
   for (const submission of new Set(claims.map((claim) => claim.submission_id))) parts.signals.changed(submission);
 }
 
 async function toAnswer(parts: Parts, secret: string, facts: ExchangeFacts, done: Done): Promise<ExchangeAnswer> {
-  const extras = await claimExtras(parts, done.claims);
+  const extras = await extrasOf(parts, done);
   const key = (claim: Done['claims'][number]): string => formatTaskId(claim.submission_id, claim.idx);
   const answered = done.claims.filter((claim) => extras.get(key(claim))?.answered);
   if (answered.length > 0) tellAnswered(parts, answered);
