@@ -8,7 +8,7 @@ import { attemptSecret, sha256 } from '../../src/server/store/secrets.ts';
 import { openSqlite } from '../../src/server/store/sqlite/open-sqlite.ts';
 import type { Store } from '../../src/server/store/store.ts';
 import type { ExchangeInput, ExchangeResult } from '../../src/server/store/verbs/exchange.ts';
-import type { StoredReport } from '../../src/server/store/verbs/report-attempts.ts';
+import type { StoredReport } from '../../src/server/store/verbs/stored-report.ts';
 import type { NewSubmission } from '../../src/server/store/verbs/submissions.ts';
 import { missing, POSTGRES } from './debian.ts';
 import { startPostgres, type TestPostgres } from './postgres.ts';

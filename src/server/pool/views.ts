@@ -1,9 +1,10 @@
 import { formatTaskId } from '../../ground/base/task-id.ts';
 import { shownState } from '../core/submission.ts';
-import type { AttemptRow, ResultRow, SubmissionRow, TaskDetailRow, TaskListRow } from '../store/verbs/read-tasks.ts';
+import type { SubmissionRow } from '../store/verbs/read-submissions.ts';
+import type { AttemptRow, ResultRow, TaskDetailRow, TaskListRow } from '../store/verbs/read-tasks.ts';
 import type { WorkerListRow } from '../store/verbs/workers.ts';
 
-export type { SubmissionRow } from '../store/verbs/read-tasks.ts';
+export type { SubmissionRow } from '../store/verbs/read-submissions.ts';
 
 /** Rows as people see them: times in RFC 3339 (UTC), states behind a gate as they count. */
 export function viewOfSubmission(row: SubmissionRow) {

@@ -7,6 +7,7 @@ import * as forget from './verbs/forget.ts';
 import * as gates from './verbs/gates.ts';
 import * as holders from './verbs/holders.ts';
 import * as projects from './verbs/projects.ts';
+import * as readSubmissions from './verbs/read-submissions.ts';
 import * as readTasks from './verbs/read-tasks.ts';
 import * as retry from './verbs/retry-tasks.ts';
 import * as reuse from './verbs/reuse.ts';
@@ -73,11 +74,11 @@ export const READ_VERBS = {
   findQuota: blobs.findQuota,
   getCheckpoints: checkpoints.getCheckpoints,
   ticketKeys: holders.ticketKeys,
-  getSubmissions: readTasks.getSubmissions,
-  getRequest: readTasks.getRequest,
-  getSpecs: readTasks.getSpecs,
-  anyClaimable: readTasks.anyClaimable,
-  listSubmissions: readTasks.listSubmissions,
+  getSubmissions: readSubmissions.getSubmissions,
+  getRequest: readSubmissions.getRequest,
+  getSpecs: readSubmissions.getSpecs,
+  anyClaimable: readSubmissions.anyClaimable,
+  listSubmissions: readSubmissions.listSubmissions,
   listTasks: readTasks.listTasks,
   getTask: readTasks.getTask,
   listResults: readTasks.listResults,

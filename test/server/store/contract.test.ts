@@ -1,56 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { shapeKey } from '../../../src/server/core/shape.ts';
-import { openPostgres } from '../../../src/server/store/postgres/open-postgres.ts';
 import { attemptSecret, sha256 } from '../../../src/server/store/secrets.ts';
-import { openSqlite } from '../../../src/server/store/sqlite/open-sqlite.ts';
 import type { Store } from '../../../src/server/store/store.ts';
-import type { StoredReport } from '../../../src/server/store/verbs/report-attempts.ts';
+import type { StoredReport } from '../../../src/server/store/verbs/stored-report.ts';
 import type { NewSubmission } from '../../../src/server/store/verbs/submissions.ts';
-import { missing, POSTGRES } from '../../support/debian.ts';
-import { startPostgres, type TestPostgres } from '../../support/postgres.ts';
+import { LEASE, NO_LEASE, openStores, step } from '../../support/open-stores.ts';
 
-const LEASE = { heartbeatMs: 30_000, leaseMs: 60_000 };
-/** A lease that is over as soon as it is given. */
-const NO_LEASE = { heartbeatMs: 0, leaseMs: -1 };
-
-interface Opened {
-  readonly store: Store;
-  close(): Promise<void>;
-}
-
-const noPostgres = missing(POSTGRES);
-let postgres: TestPostgres | undefined;
-beforeAll(async () => {
-  if (!noPostgres) postgres = await startPostgres();
-});
-afterAll(() => postgres?.stop());
-
-async function sqlite(): Promise<Opened> {
-  const directory = mkdtempSync(join(tmpdir(), 'pilotage-store-'));
-  const store = await openSqlite(directory);
-  return {
-    store,
-    close: async () => {
-      await store.close();
-      rmSync(directory, { recursive: true });
-    },
-  };
-}
-
-async function onPostgres(): Promise<Opened> {
-  const store = await openPostgres(await (postgres as TestPostgres).newDatabase(), () => undefined);
-  return { store, close: () => store.close() };
-}
-
-const databases: Array<[string, () => Promise<Opened>]> = [
-  ['SQLite', sqlite],
-  ...(noPostgres ? [] : [['PostgreSQL', onPostgres] as [string, () => Promise<Opened>]]),
-];
-
-describe.each(databases)('the contract of the store on %s', (_name, open) => {
+describe.each(openStores())('the contract of the store on %s', (_name, open) => {
   let store: Store;
   let close: () => Promise<void>;
   let projectId: number;
@@ -62,30 +17,6 @@ describe.each(databases)('the contract of the store on %s', (_name, open) => {
   });
   afterAll(() => close());
 
-  const step = (over: Partial<NewSubmission> & { cpus?: number } = {}): NewSubmission => ({
-    name: null,
-    shapeKey: shapeKey({
-      kind: 'command',
-      cpus: over.cpus ?? 1,
-      memory: 0,
-      gpus: 0,
-      named: {},
-      labels: {},
-      timeRequestSeconds: 0,
-    }),
-    spec: '{}',
-    priority: 0,
-    notBefore: null,
-    after: [],
-    array: null,
-    items: { first: 1, payloads: [null], inputs: [null], digests: [] },
-    digests: [],
-    question: null,
-    hasCheckpoint: false,
-    reuse: false,
-    from: [],
-    ...over,
-  });
   const idsOf = (result: Awaited<ReturnType<Store['submit']>>) => {
     if (!result.ok) throw new Error('refused');
     return result.ids as number[];

@@ -7,8 +7,9 @@ import { sameHash, sha256 } from '../secrets.ts';
 import { sql } from '../sql.ts';
 import { applyMoves, type TaskRow, toFacts } from '../task-rows.ts';
 import { type ClaimedRow, claimTasks } from './claim-tasks.ts';
-import { type Answer, lockTasks, reportAttempts, type StoredReport } from './report-attempts.ts';
+import { type Answer, lockTasks, reportAttempts } from './report-attempts.ts';
 import { keepRunningLogs, type LogGrowth } from './running-logs.ts';
+import type { StoredReport } from './stored-report.ts';
 import { lockWorker, type WorkerRow } from './workers.ts';
 
 export interface HeldKey {

@@ -1,41 +1,12 @@
-import { judgeReport, type Limits, type ReportOutcome } from '../../core/task.ts';
+import { judgeReport, type Limits } from '../../core/task.ts';
 import { recordUses } from '../blob-uses.ts';
 import type { Db } from '../db.ts';
 import { sql } from '../sql.ts';
 import { applyMoves, EXTRAS, limitsOfAll, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
 import { dropCheckpoints, suspectCheckpoint } from './checkpoints.ts';
-
-/** A report as it is stored; texts are JSON. */
-export interface StoredReport {
-  readonly submission: number;
-  readonly idx: number;
-  readonly attempt: number;
-  /** SHA-256 of the secret that came with it. */
-  readonly secretHash: string;
-  readonly outcome: ReportOutcome;
-  readonly reason: NonNullable<TaskRow['reason']> | null;
-  readonly message: string | null;
-  readonly exitCode: number | null;
-  readonly signal: string | null;
-  readonly startedAt: number | null;
-  readonly wallSeconds: number | null;
-  readonly cpuSeconds: number | null;
-  readonly peakMemory: number | null;
-  readonly outputs: string | null;
-  readonly result: string | null;
-  readonly logs: readonly StoredLog[];
-  /** Of outputs and logs. */
-  readonly digests: readonly string[];
-  /** The checkpoint that the attempt began from. */
-  readonly checkpoint: { readonly attempt: number; readonly number: number } | null;
-}
-
-export interface StoredLog {
-  readonly stream: 'stdout' | 'stderr';
-  readonly size: number;
-  readonly data: string | null;
-  readonly digest: string | null;
-}
+import { keepLogs } from './keep-logs.ts';
+import { filesHere, type IsHere, withWhatIsHere } from './report-files.ts';
+import type { StoredReport } from './stored-report.ts';
 
 export type Answer = 'accepted' | 'stale-attempt' | 'already-finished' | 'wrong-secret' | 'unknown-task';
 
@@ -127,56 +98,6 @@ function ofTasks(db: Db) {
   return db.dialect === 'postgres' ? sql`for update of t` : sql``;
 }
 
-type IsHere = (projectId: number, digest: string) => boolean;
-
-/** Which of the files that reports name their projects have. They stay until this is committed. */
-async function filesHere(
-  db: Db,
-  tasks: ReadonlyMap<string, TaskRow>,
-  reports: readonly StoredReport[],
-): Promise<IsHere> {
-  const keys = reports.flatMap(({ submission, idx, digests }) => {
-    const task = tasks.get(`${submission}.${idx}`);
-    return task ? digests.map((digest) => ({ projectId: task.project_id, digest })) : [];
-  });
-  if (keys.length === 0) return () => false;
-  const given = db.table({
-    m_project: ['bigint', keys.map((key) => key.projectId)],
-    m_digest: ['text', keys.map((key) => key.digest)],
-  });
-  const lock = db.dialect === 'postgres' ? sql`for key share` : sql``;
-  const rows = await db.rows<{ project_id: number; digest: string }>(sql`select project_id, digest from blobs
-    where (project_id, digest) in (select m_project, m_digest from ${given} as given) ${lock}`);
-  const here = new Set(rows.map((row) => `${row.project_id}/${row.digest}`));
-  return (projectId, digest) => here.has(`${projectId}/${digest}`);
-}
-
-/**
- * What a report names and the project does not have cannot be fetched by anybody: it went while the worker was cut off,
- * or was never brought. Without its outputs an attempt did not succeed.
- */
-function withWhatIsHere(report: StoredReport, isHere: (digest: string) => boolean): StoredReport {
-  if (report.digests.every(isHere)) return report;
-  const outputs = JSON.parse(report.outputs ?? '[]') as { name: string; digest: string }[];
-  const left = outputs.filter((output) => isHere(output.digest));
-  const gone = outputs.find((output) => !isHere(output.digest));
-  const here: StoredReport = {
-    ...report,
-    outputs: left.length > 0 ? JSON.stringify(left) : null,
-    digests: report.digests.filter(isHere),
-    logs: report.logs.map((log) => (log.digest === null || isHere(log.digest) ? log : { ...log, digest: null })),
-  };
-  if (!gone || report.outcome !== 'succeeded') return here;
-  const message = `the project has ${outputs.length - left.length} of its outputs no longer, the first is '${gone.name}' (${gone.digest}): they were removed before its report came, because the worker was away for long. 'pilotage retry ${report.submission}.${report.idx}' runs it again`;
-  return { ...here, outcome: 'failed', reason: 'output-failed', message: message.slice(0, 4000) };
-}
-
-/** A report that was kept aside, as it counts now. */
-export async function asItCounts(db: Db, task: TaskRow, report: StoredReport): Promise<StoredReport> {
-  const isHere = await filesHere(db, new Map([[`${report.submission}.${report.idx}`, task]]), [report]);
-  return withWhatIsHere(report, (digest) => isHere(task.project_id, digest));
-}
-
 interface Case {
   readonly task: TaskRow | undefined;
   readonly report: StoredReport;
@@ -249,32 +170,6 @@ async function keepAttempts(db: Db, session: string, judged: readonly Judged[]):
       r.logs.map((log) => ({ ...log, submission: r.submission, idx: r.idx, attempt: r.attempt, start: 0 })),
     ),
   );
-}
-
-export interface LogRow extends StoredLog {
-  readonly submission: number;
-  readonly idx: number;
-  readonly attempt: number;
-  /** The offset of the first byte of `data` in the whole output. */
-  readonly start: number;
-}
-
-export async function keepLogs(db: Db, logs: readonly LogRow[]): Promise<void> {
-  if (logs.length === 0) return;
-  const given = db.table({
-    l_submission: ['bigint', logs.map((log) => log.submission)],
-    l_idx: ['bigint', logs.map((log) => log.idx)],
-    l_attempt: ['bigint', logs.map((log) => log.attempt)],
-    l_stream: ['text', logs.map((log) => log.stream)],
-    l_start: ['bigint', logs.map((log) => log.start)],
-    l_data: ['text', logs.map((log) => log.data)],
-    l_digest: ['text', logs.map((log) => log.digest)],
-    l_size: ['bigint', logs.map((log) => log.size)],
-  });
-  await db.run(sql`insert into logs (submission_id, idx, attempt, stream, start_offset, data, digest, size)
-    select l_submission, l_idx, l_attempt, l_stream, l_start, l_data, l_digest, l_size from ${given} as given where true
-    on conflict (submission_id, idx, attempt, stream) do update set start_offset = excluded.start_offset, data = excluded.data,
-      digest = excluded.digest, size = excluded.size`);
 }
 
 /** Never thrown away: `task accept` may make it the outcome after all. A repeated one is kept once. */

@@ -5,7 +5,9 @@ import { sql } from '../sql.ts';
 import { applyMoves, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
 import { dropCheckpoints } from './checkpoints.ts';
 import { lockWaitingGate } from './gates.ts';
-import { asItCounts, keepLogs, type StoredReport } from './report-attempts.ts';
+import { keepLogs } from './keep-logs.ts';
+import { asItCounts } from './report-files.ts';
+import type { StoredReport } from './stored-report.ts';
 
 /** Queues failed and cancelled tasks again, up to 10,000 a call, with fresh counters. A submission that waited for others waits again. */
 export async function retryTasks(

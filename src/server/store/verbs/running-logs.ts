@@ -1,6 +1,6 @@
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
-import { keepLogs } from './report-attempts.ts';
+import { keepLogs } from './keep-logs.ts';
 
 /** A piece of a running program's output, base64, at its offset in the whole. */
 export interface LogGrowth {
