@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import {
+  chmodSync,
   closeSync,
   existsSync,
   ftruncateSync,
@@ -74,6 +75,23 @@ describe('inputs and outputs', () => {
     for (const name of odd) expect(readFileSync(path.join(to, 'back', name), 'utf8')).toBe(name);
     expect(lstatSync(path.join(to, 'back/run.sh')).mode & 0o777).toBe(0o755);
     expect(readlinkSync(path.join(to, 'back/link'))).toBe('run.sh');
+  });
+
+  test('keep their permissions there and back, also below a narrow umask', async () => {
+    const cwd = temporaryDirectory({ key: 'secret', 'data/open': 'x' });
+    chmodSync(path.join(cwd, 'key'), 0o600);
+    chmodSync(path.join(cwd, 'data/open'), 0o664);
+    chmodSync(path.join(cwd, 'data'), 0o750);
+    const script = 'stat -c "%a %n" key data data/open; cp -a data back; chmod 400 key';
+    const submit = ['submit', '--input', 'key', '--input', 'data', '--output', 'back', '--output', 'key'];
+    const id = idOf(await pool.run([...submit, '--wait', '--', 'sh', '-c', script], { cwd }));
+    expect((await pool.run(['logs', `${id}.1`])).stdout).toBe('600 key\n750 data\n664 data/open\n');
+    for (const _ of ['new', 'there already']) {
+      await pool.run(['results', `${id}.1`, '--to', 'to'], { cwd, exec: ['sh', '-c', 'umask 077; exec "$0" "$@"'] });
+      const modes = ['key', 'back', 'back/open'].map((name) => statSync(path.join(cwd, 'to', name)).mode & 0o777);
+      expect(modes).toEqual([0o400, 0o750, 0o664]);
+      chmodSync(path.join(cwd, 'to/key'), 0o666);
+    }
   });
 
   test('of an array come into a directory for each task, or those of a name pattern alone', async () => {

@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream';
 import type { Digest } from '../base/digest.ts';
 import { PilotageError } from '../base/errors.ts';
 import type { Hashed } from '../content/hash-file.ts';
+import { type FilePermissions, fileMode } from '../content/permissions.ts';
 import { saveStream } from '../content/save-stream.ts';
 import { workerCalls } from '../protocol/worker-calls.ts';
 import { type FileStore, STALL_SECONDS } from './file-store.ts';
@@ -22,7 +23,7 @@ export type OnReceived = (bytes: number) => void;
  */
 export async function downloadFile(
   store: FileStore,
-  wanted: { readonly digest: string; readonly executable?: boolean; readonly onReceived?: OnReceived },
+  wanted: { readonly digest: string; readonly onReceived?: OnReceived } & FilePermissions,
   destination: string,
 ): Promise<Hashed> {
   // A name of its own: one made from the destination's could be too long.
@@ -30,7 +31,7 @@ export async function downloadFile(
   try {
     const hashed = await receive(store, wanted, part);
     if (hashed.digest !== wanted.digest) throw mismatch(wanted.digest, hashed);
-    if (wanted.executable) await chmod(part, 0o755);
+    await chmod(part, fileMode(wanted));
     await rename(part, destination);
     return hashed;
   } catch (error) {
@@ -40,13 +41,21 @@ export async function downloadFile(
 }
 
 /** Downloads a directory into `destination`, which may exist: what it holds is kept unless the tree has it too. */
-export async function downloadTree(store: FileStore, digest: string, destination: string): Promise<void> {
+export async function downloadTree(
+  store: FileStore,
+  { digest, permissions }: { readonly digest: string; readonly permissions?: string | undefined },
+  destination: string,
+): Promise<void> {
   const list = path.join(path.dirname(destination), `.${randomUUID()}.tree`);
   await mkdir(path.dirname(destination), { recursive: true });
   try {
     await downloadFile(store, { digest }, list);
     const { entries } = await readTree(list);
-    await placeTree(entries, destination, async (wanted, file) => void (await downloadFile(store, wanted, file)));
+    await placeTree(
+      { entries, permissions },
+      destination,
+      async (wanted, file) => void (await downloadFile(store, wanted, file)),
+    );
   } finally {
     await rm(list, { force: true });
   }

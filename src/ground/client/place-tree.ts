@@ -1,6 +1,7 @@
-import { lstat, mkdir, readFile, rm, symlink } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { PilotageError, systemCode } from '../base/errors.ts';
+import { directoryMode } from '../content/permissions.ts';
 import { parseTree, type TreeEntry } from '../content/tree.ts';
 import { transferAll } from './transfer-all.ts';
 
@@ -11,6 +12,7 @@ export interface WantedFile {
   readonly digest: string;
   readonly size: number;
   readonly executable: boolean;
+  readonly permissions?: string;
 }
 
 /** A tree larger than this is not a list of files but a mistake. */
@@ -26,21 +28,47 @@ export async function readTree(file: string): Promise<{ entries: readonly TreeEn
   return parseTree(await readFile(file, 'utf8'));
 }
 
+/** A directory's content, and its own permissions where they are not the usual ones. */
+export interface PlacedTree {
+  readonly entries: readonly TreeEntry[];
+  readonly permissions?: string | undefined;
+}
+
 /**
- * Makes a tree's directories, files and links, links last. Nothing is written through a link, neither one of the tree
- * nor one that was there before: what such a link leads to was judged from another place.
+ * Makes a tree's directories, files and links, links last but for what directories permit. Nothing is written through a
+ * link, neither one of the tree nor one that was there before: what such a link leads to was judged from another place.
  */
-export async function placeTree(entries: readonly TreeEntry[], destination: string, place: PlaceFile): Promise<void> {
+export async function placeTree(tree: PlacedTree, destination: string, place: PlaceFile): Promise<void> {
+  const { entries, permissions } = tree;
   await mkdir(destination, { recursive: true });
+  await allowWriting(destination);
   const made = new Set(['.']);
   for (const entry of entries)
     await makeDirectory(destination, entry.mode === 'directory' ? entry.path : path.dirname(entry.path), made);
   const files = entries.filter((entry) => 'digest' in entry);
-  await transferAll(files, ({ digest, size, mode, path: at }) =>
-    place({ digest, size, executable: mode === 'executable' }, path.join(destination, at)),
+  await transferAll(files, ({ digest, size, mode, permissions: bits, path: at }) =>
+    place(
+      { digest, size, executable: mode === 'executable', ...(bits === undefined ? {} : { permissions: bits }) },
+      path.join(destination, at),
+    ),
   );
   for (const entry of entries)
     if (entry.mode === 'symlink') await replaceLink(entry.target, path.join(destination, entry.path));
+  await protect(entries, destination);
+  await chmod(destination, directoryMode({ permissions }));
+}
+
+/** What a directory permits comes last, from below: in one that may not be written nothing could be made. */
+async function protect(entries: readonly TreeEntry[], root: string): Promise<void> {
+  const directories = entries.filter((entry) => entry.mode === 'directory');
+  for (const entry of directories.sort((a, b) => b.path.length - a.path.length))
+    await chmod(path.join(root, entry.path), directoryMode(entry));
+}
+
+/** One from an earlier time may be read-only. */
+async function allowWriting(directory: string): Promise<void> {
+  const { mode } = await lstat(directory);
+  if ((mode & 0o700) !== 0o700) await chmod(directory, (mode & 0o777) | 0o700);
 }
 
 /** Step by step from the top, so that a link on the way is seen. */
@@ -50,9 +78,11 @@ async function makeDirectory(root: string, below: string, made: Set<string>): Pr
   const directory = path.join(root, below);
   try {
     await mkdir(directory);
+    await chmod(directory, directoryMode({}));
   } catch (error) {
     if (systemCode(error) !== 'EEXIST') throw error;
     if (!(await lstat(directory)).isDirectory()) throw inTheWay(directory);
+    await allowWriting(directory);
   }
   made.add(below);
 }

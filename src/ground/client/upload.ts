@@ -4,11 +4,12 @@ import path from 'node:path';
 import type { Digest } from '../base/digest.ts';
 import { hashBytes, hashFile } from '../content/hash-file.ts';
 import { inLanes } from '../content/in-lanes.ts';
+import { directoryPermissions, filePermissions } from '../content/permissions.ts';
 import {
   checkKeepable,
+  fileEntry,
   HASH_LANES,
   type HashOf,
-  isExecutable,
   type Listed,
   listDirectory,
   toEntry,
@@ -27,6 +28,7 @@ export interface UploadedFile {
   readonly kind: 'file' | 'tree';
   readonly size: number;
   readonly executable?: boolean;
+  readonly permissions?: string;
 }
 
 export interface UploadOptions {
@@ -102,8 +104,7 @@ async function find(file: string): Promise<{ root: string; stats: Stats; listed:
   const stats = await stat(file);
   if (stats.isDirectory()) return { root: file, stats, listed: await listDirectory(file) };
   checkKeepable(file, stats);
-  const mode = isExecutable(stats) ? 'executable' : 'file';
-  return { root: path.dirname(file), stats, listed: [{ path: path.basename(file), mode }] };
+  return { root: path.dirname(file), stats, listed: [fileEntry(path.basename(file), stats)] };
 }
 
 function toSource(root: string, stats: Stats, entries: readonly TreeEntry[]): Source {
@@ -114,13 +115,17 @@ function toSource(root: string, stats: Stats, entries: readonly TreeEntry[]): So
     const bytes = Buffer.from(formatTree(entries));
     const list: Piece = { ...hashBytes(bytes), bytes };
     return {
-      uploaded: { digest: list.digest, kind: 'tree', size: treeSize({ entries }) },
+      uploaded: {
+        digest: list.digest,
+        kind: 'tree',
+        size: treeSize({ entries }),
+        ...directoryPermissions(stats.mode),
+      },
       pieces: [...pieces, list],
     };
   }
   const [{ digest, size }] = pieces as [Piece];
-  const uploaded = { digest, kind: 'file' as const, size };
-  return { uploaded: isExecutable(stats) ? { ...uploaded, executable: true } : uploaded, pieces };
+  return { uploaded: { digest, kind: 'file', size, ...filePermissions(stats.mode) }, pieces };
 }
 
 /** Of each digest one piece. All is asked before anything is sent, so that a full quota is told at once. */

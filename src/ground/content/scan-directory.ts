@@ -4,17 +4,16 @@ import path from 'node:path';
 import { PilotageError } from '../base/errors.ts';
 import { type Hashed, hashFile } from './hash-file.ts';
 import { inLanes } from './in-lanes.ts';
+import { directoryPermissions, filePermissions } from './permissions.ts';
 import { textOfName } from './readable-name.ts';
 import { checkLinkTarget } from './safe-path.ts';
-import type { TreeEntry } from './tree.ts';
+import type { TreeEntry, TreeFile } from './tree.ts';
 
 /** Files that are read side by side. */
 export const HASH_LANES = 4;
 
 /** What a directory holds, before its files were read. */
-export type Listed =
-  | { readonly path: string; readonly mode: 'file' | 'executable' }
-  | Extract<TreeEntry, { mode: 'symlink' | 'directory' }>;
+export type Listed = Omit<TreeFile, 'digest' | 'size'> | Extract<TreeEntry, { mode: 'symlink' | 'directory' }>;
 
 /** Reads a file, or knows its digest from before. */
 export type HashOf = (file: string) => Promise<Hashed>;
@@ -44,7 +43,11 @@ export async function listDirectory(root: string): Promise<Listed[]> {
   for (let below = open.pop(); below !== undefined; below = open.pop()) {
     const directory = path.join(root, below);
     const found = await readdir(directory, { withFileTypes: true, encoding: 'buffer' });
-    if (found.length === 0 && below !== '') listed.push({ path: below, mode: 'directory' });
+    if (below !== '') {
+      const bits = directoryPermissions((await lstat(directory)).mode);
+      if (found.length === 0 || bits.permissions !== undefined)
+        listed.push({ path: below, mode: 'directory', ...bits });
+    }
     const known = await Promise.all(
       found.map((entry) => {
         const name = textOfName(entry.name, directory);
@@ -59,8 +62,9 @@ export async function listDirectory(root: string): Promise<Listed[]> {
   return listed;
 }
 
-export function isExecutable(stats: Stats): boolean {
-  return (stats.mode & 0o111) !== 0;
+export function fileEntry(path: string, { mode }: Stats): Omit<TreeFile, 'digest' | 'size'> {
+  const { executable, permissions } = filePermissions(mode);
+  return { path, mode: executable ? 'executable' : 'file', ...(permissions === undefined ? {} : { permissions }) };
 }
 
 /** A directory comes back as its path. */
@@ -73,7 +77,7 @@ async function toListed(root: string, at: string, found: Dirent<Buffer>): Promis
     return { path: at, mode: 'symlink', target };
   }
   checkKeepable(file, found);
-  return { path: at, mode: isExecutable(await lstat(file)) ? 'executable' : 'file' };
+  return fileEntry(at, await lstat(file));
 }
 
 /** What is no file cannot be kept. */

@@ -1,12 +1,24 @@
 import { type Digest, parseDigest } from '../base/digest.ts';
 import { messageOf, PilotageError } from '../base/errors.ts';
+import { PERMISSIONS_PATTERN } from './permissions.ts';
 import { checkLinkTarget, parseSafePath } from './safe-path.ts';
 
-/** What a directory holds at one path. Directories are listed when nothing else says that they exist (empty ones). */
+/**
+ * What a directory holds at one path. Directories are listed when nothing else says that they exist (empty ones), or
+ * what they are like. `permissions` are told where they are not the usual ones (`permissions.ts`).
+ */
 export type TreeEntry =
-  | { readonly path: string; readonly mode: 'file' | 'executable'; readonly digest: Digest; readonly size: number }
+  | TreeFile
   | { readonly path: string; readonly mode: 'symlink'; readonly target: string }
-  | { readonly path: string; readonly mode: 'directory' };
+  | { readonly path: string; readonly mode: 'directory'; readonly permissions?: string };
+
+export interface TreeFile {
+  readonly path: string;
+  readonly mode: 'file' | 'executable';
+  readonly digest: Digest;
+  readonly size: number;
+  readonly permissions?: string;
+}
 
 export interface Tree {
   readonly entries: readonly TreeEntry[];
@@ -54,7 +66,8 @@ function toEntry(value: unknown): TreeEntry {
   if (!isRecord(value) || typeof value.path !== 'string') throw damaged('an entry has no path');
   const path = parseSafePath(value.path);
   if (path !== value.path) throw damaged(`'${value.path}' is not written plainly`);
-  if (value.mode === 'directory') return { path, mode: 'directory' };
+  const bits = toPermissions(path, value.permissions);
+  if (value.mode === 'directory') return { path, mode: 'directory', ...bits };
   if (value.mode === 'symlink' && typeof value.target === 'string') {
     checkLinkTarget(path, value.target);
     return { path, mode: 'symlink', target: value.target };
@@ -64,17 +77,25 @@ function toEntry(value: unknown): TreeEntry {
     typeof value.digest === 'string' &&
     isSize(value.size)
   ) {
-    return { path, mode: value.mode, digest: parseDigest(value.digest), size: value.size };
+    return { path, mode: value.mode, digest: parseDigest(value.digest), size: value.size, ...bits };
   }
   throw damaged(`the entry '${path}' is incomplete`);
 }
 
 function canonical(entry: TreeEntry): TreeEntry {
   const { path, mode } = entry;
-  if (mode === 'directory') return { path, mode };
-  return mode === 'symlink'
-    ? { path, mode, target: entry.target }
-    : { path, mode, digest: entry.digest, size: entry.size };
+  if (mode === 'symlink') return { path, mode, target: entry.target };
+  const bits = entry.permissions === undefined ? {} : { permissions: entry.permissions };
+  return mode === 'directory'
+    ? { path, mode, ...bits }
+    : { path, mode, digest: entry.digest, size: entry.size, ...bits };
+}
+
+function toPermissions(path: string, value: unknown): { readonly permissions?: string } {
+  if (value === undefined) return {};
+  if (typeof value !== 'string' || !new RegExp(PERMISSIONS_PATTERN).test(value))
+    throw damaged(`the entry '${path}' has permissions that are not three octal digits`);
+  return { permissions: value };
 }
 
 /** By code unit, the same on every machine and in every locale. */

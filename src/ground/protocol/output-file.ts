@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { Bytes, closed, DigestText } from './schema.ts';
+import { Bytes, closed, DigestText, Permissions } from './schema.ts';
 
 /** A file or directory that an attempt left behind. */
 export const OutputFile = closed({
@@ -8,5 +8,6 @@ export const OutputFile = closed({
   kind: Type.Union([Type.Literal('file'), Type.Literal('tree')]),
   size: Bytes,
   executable: Type.Optional(Type.Boolean()),
+  permissions: Type.Optional(Permissions),
 });
 export type OutputFile = Type.Static<typeof OutputFile>;

@@ -7,6 +7,11 @@ export const Bytes = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER
 export const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 export const Name = Type.String({ minLength: 1, maxLength: 128, pattern: '^[A-Za-z0-9_@][A-Za-z0-9_.@/+-]*$' });
 export const DigestText = Type.String({ pattern: '^[0-9a-f]{64}$' });
+/** Not told where they are the usual ones: 644, 755 for what can be executed and for directories. */
+export const Permissions = Type.String({
+  pattern: '^[0-7]{3}$',
+  description: 'permission bits as of chmod, three octal digits',
+});
 export const TaskIdText = Type.String({ pattern: '^[1-9][0-9]{0,14}\\.[0-9]{1,15}$' });
 
 /** An object that knows its keys: an unknown one is an error that names the nearest known key. */

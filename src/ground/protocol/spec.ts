@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { Bytes, closed, DigestText, Seconds } from './schema.ts';
+import { Bytes, closed, DigestText, Permissions, Seconds } from './schema.ts';
 
 /** What a task asks for and a worker offers. `named` counts any other resource; `labels` must be equal. */
 export const Resources = closed({
@@ -21,6 +21,7 @@ export const InputFile = closed({
   digest: DigestText,
   kind: Type.Union([Type.Literal('file'), Type.Literal('tree')]),
   executable: Type.Optional(Type.Boolean()),
+  permissions: Type.Optional(Permissions),
   size: Type.Optional(Bytes),
   writable: Type.Optional(
     Type.Boolean({ description: 'a copy of its own, however large: the program writes into it' }),

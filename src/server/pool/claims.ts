@@ -2,6 +2,7 @@
 import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import { fillPlaceholders, valuesOf } from '../../ground/base/placeholders.ts';
 import { formatTaskId } from '../../ground/base/task-id.ts';
+import { permissionsOf } from '../../ground/content/permissions.ts';
 import { parseSafePath } from '../../ground/content/safe-path.ts';
 import { EXTRAS } from '../store/task-rows.ts';
 import type { CheckpointRow } from '../store/verbs/checkpoints.ts';
@@ -17,6 +18,7 @@ interface File {
   readonly digest: string;
   readonly kind: 'file' | 'tree';
   readonly executable?: boolean;
+  readonly permissions?: string;
   readonly size?: number;
 }
 
@@ -175,11 +177,11 @@ function filesOf(task: ResultRow, files: readonly File[], { wanted, output, pref
     throw new PilotageError('not-found', `task ${name} left no ${output === undefined ? 'output' : `'${output}'`}`);
   const below = [prefix, ...(isOne ? [] : [String(task.idx)])].filter((part) => part !== undefined).join('/');
   const isRenamed = isOne && outputs.length === 1 && prefix !== undefined && !prefix.endsWith('/');
-  return outputs.map(({ name: own, digest, kind, executable, size }) => ({
+  return outputs.map(({ name: own, digest, kind, size, ...how }) => ({
     name: parseSafePath(isRenamed ? prefix : below === '' ? own : `${below}/${own}`),
     digest,
     kind,
-    ...(executable ? { executable } : {}),
+    ...permissionsOf(how),
     ...(size === undefined ? {} : { size }),
   }));
 }

@@ -30,6 +30,7 @@ export interface InputFacts {
   readonly digest: string;
   readonly kind: 'file' | 'tree';
   readonly executable?: boolean | undefined;
+  readonly permissions?: string | undefined;
 }
 
 /** Outputs of other tasks as inputs; see the protocol. */

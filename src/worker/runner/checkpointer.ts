@@ -1,4 +1,5 @@
 import { messageOf } from '../../ground/base/errors.ts';
+import { fileMode } from '../../ground/content/permissions.ts';
 import type { Claim } from '../../ground/protocol/exchange.ts';
 import type { OutputFile } from '../../ground/protocol/output-file.ts';
 import type { Checkpoints } from '../staging/checkpoints.ts';
@@ -77,5 +78,5 @@ export function createCheckpointer(options: CheckpointerOptions): Checkpointer {
 }
 
 function contentOf(files: readonly OutputFile[]): string {
-  return JSON.stringify(files.map(({ name, digest, executable }) => [name, digest, executable === true]).sort());
+  return JSON.stringify(files.map(({ name, digest, ...how }) => [name, digest, fileMode(how)]).sort());
 }

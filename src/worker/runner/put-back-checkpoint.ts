@@ -21,14 +21,7 @@ export async function putBackCheckpoint(
       for (const { name } of files) await makeWay(job.sandbox, name);
       await staging.stage(
         job,
-        files.map(({ name, digest, kind, size, executable }) => ({
-          name,
-          digest,
-          kind,
-          size,
-          writable: true,
-          ...(executable ? { executable } : {}),
-        })),
+        files.map((file) => ({ ...file, writable: true })),
       );
       return checkpoint;
     } catch (error) {

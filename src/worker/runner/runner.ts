@@ -1,6 +1,6 @@
-import { rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { removeDirectory } from '../../ground/content/remove-directory.ts';
 import type { Assignment, AttemptRun, Lane, RunnerOptions } from './attempt-run.ts';
 import { endMarked } from './end-marked.ts';
 import { findMarked } from './marked-processes.ts';
@@ -26,7 +26,7 @@ const SWEEP_MS = 2000;
 export async function startRunner(options: RunnerOptions): Promise<Runner> {
   const left = await endMarked(`${options.workId}:`);
   if (left > 0) options.told(`ended ${left} processes that an earlier worker had left running here`);
-  rmSync(options.directory, { recursive: true, force: true });
+  await removeDirectory(options.directory);
   await mkdir(options.directory, { recursive: true, mode: 0o700 });
 
   const sampler = createSampler(monotonicMs);

@@ -7,6 +7,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
+import { removeDirectory } from '../../ground/content/remove-directory.ts';
 import { findMarked, signalProcess, statFields } from './marked-processes.ts';
 import {
   type FromSpawner,
@@ -291,10 +292,9 @@ function removeNext(): void {
     fs.rmdirSync(directory);
     setImmediate(removeNext);
   } catch {
-    fs.rm(directory, { recursive: true, force: true, maxRetries: 2 }, (error) => {
-      if (error) say({ is: 'trouble', message: `cannot remove ${directory}: ${error.message}` });
-      removeNext();
-    });
+    removeDirectory(directory)
+      .catch((error: Error) => say({ is: 'trouble', message: `cannot remove ${directory}: ${error.message}` }))
+      .finally(removeNext);
   }
 }
 

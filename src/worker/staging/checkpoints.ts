@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { type BigIntStats, constants } from 'node:fs';
-import { copyFile, mkdir, rm, stat, symlink } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, stat, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { PilotageError } from '../../ground/base/errors.ts';
 import type { Client } from '../../ground/client/client.ts';
 import { uploadPath } from '../../ground/client/upload.ts';
+import { directoryMode } from '../../ground/content/permissions.ts';
+import { removeDirectory } from '../../ground/content/remove-directory.ts';
 import { listDirectory } from '../../ground/content/scan-directory.ts';
 import type { CheckpointReply, CheckpointRequest } from '../../ground/protocol/checkpoint.ts';
 import type { OutputFile } from '../../ground/protocol/output-file.ts';
@@ -35,7 +37,7 @@ export function createCheckpoints(client: Client, told: (project: string, why: s
         const copies = await copyMatches(job.sandbox, patterns, directory);
         return await patiently(job, () => uploadAll({ client, project: job.project, signal: job.signal }, copies));
       } finally {
-        await rm(directory, { recursive: true, force: true });
+        await removeDirectory(directory);
       }
     },
     commit: async (job, body) => {
@@ -66,13 +68,17 @@ async function copyMatches(sandbox: string, patterns: readonly string[], directo
 
 async function copyDirectory(from: string, to: string): Promise<void> {
   await mkdir(to);
-  for (const entry of await listDirectory(from)) {
+  const listed = await listDirectory(from);
+  for (const entry of listed) {
     const destination = path.join(to, entry.path);
     await mkdir(path.dirname(destination), { recursive: true });
     if (entry.mode === 'directory') await mkdir(destination, { recursive: true });
     else if (entry.mode === 'symlink') await symlink(entry.target, destination);
     else await copyStill(path.join(from, entry.path), destination);
   }
+  for (const entry of listed.toReversed())
+    if (entry.mode === 'directory') await chmod(path.join(to, entry.path), directoryMode(entry));
+  await chmod(to, (await stat(from)).mode & 0o777);
 }
 
 const TRIES = 5;
@@ -82,7 +88,7 @@ async function copyStill(from: string, to: string): Promise<void> {
   for (let tries = 1; ; tries += 1) {
     const before = await stat(from, { bigint: true });
     await copyFile(from, to, constants.COPYFILE_FICLONE);
-    if (isSame(before, await stat(from, { bigint: true }))) return;
+    if (isSame(before, await stat(from, { bigint: true }))) return chmod(to, Number(before.mode) & 0o777);
     if (tries === TRIES)
       throw new PilotageError(
         'wrong-state',

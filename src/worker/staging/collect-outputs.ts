@@ -79,8 +79,7 @@ export async function resolveOutput(sandbox: string, name: string): Promise<stri
 
 async function upload(wanted: OutputsWanted, name: string): Promise<OutputFile> {
   const file = await resolveOutput(wanted.sandbox, name);
-  const { digest, kind, size, executable } = await uploadPath(wanted.store, file);
-  return { name, digest, kind, size, ...(executable ? { executable } : {}) };
+  return { name, ...(await uploadPath(wanted.store, file)) };
 }
 
 async function missing(wanted: OutputsWanted, pattern: string): Promise<string> {

@@ -56,8 +56,8 @@ async function readTrees({ cache, sandbox, files, fetchOf, signal }: Inputs): Pr
 async function placeInput({ cache, sandbox, fetchOf, signal }: Inputs, input: InputFile, trees: Trees): Promise<void> {
   const destination = await openPlace(sandbox, input.name);
   if (input.kind === 'file') return cache.place(input, destination, { fetch: fetchOf(), signal });
-  const { writable = false } = input;
-  await placeTree(trees.get(input.digest) ?? [], destination, (wanted, to) =>
+  const { writable = false, permissions } = input;
+  await placeTree({ entries: trees.get(input.digest) ?? [], permissions }, destination, (wanted, to) =>
     cache.place({ ...wanted, writable }, to, { fetch: fetchOf(wanted.size), signal }),
   );
 }

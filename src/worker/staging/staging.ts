@@ -1,7 +1,7 @@
-import { rm } from 'node:fs/promises';
 import type { Client } from '../../ground/client/client.ts';
 import type { FileStore } from '../../ground/client/file-store.ts';
 import { uploadFile } from '../../ground/client/upload.ts';
+import { removeDirectory } from '../../ground/content/remove-directory.ts';
 import type { InputFile, OutputPattern } from '../../ground/protocol/spec.ts';
 import type { FetchBlob } from './cache/fetches.ts';
 import type { NodeCache } from './cache/node-cache.ts';
@@ -76,7 +76,7 @@ export function createStaging(options: StagingOptions): Staging {
         const now = await diskRoom(directory);
         if (!isFullHere(error, now)) throw error;
         if (tries < TRIES && (await cache.removeUnused().catch(() => 0)) > 0) continue;
-        await rm(sandbox, { recursive: true, force: true }).catch(() => undefined);
+        await removeDirectory(sandbox).catch(() => undefined);
         await cache.release(sandbox);
         await cache.removeUnused().catch(() => 0);
         throw filled(largerOf(before, await diskRoom(directory)), now, error);

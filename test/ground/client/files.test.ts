@@ -45,7 +45,7 @@ test('a directory comes back as it was: modes, links and empty directories', asy
   symlinkSync('sub/data', at('from/link'));
   const { digest, size, kind } = await uploadPath(store, at('from'));
   expect({ size, kind }).toEqual({ size: 13, kind: 'tree' });
-  await downloadTree(store, digest, at('to'));
+  await downloadTree(store, { digest: digest }, at('to'));
   expect(readdirSync(at('to'), { recursive: true }).sort()).toEqual(['link', 'run.sh', 'sub', 'sub/data', 'sub/empty']);
   expect(statSync(at('to/run.sh')).mode & 0o111).toBe(0o111);
   expect([...readFileSync(at('to/link'))]).toEqual([0, 255, 254]);
@@ -62,10 +62,12 @@ test('nothing of a directory is written through a link that was there before', a
     put({ path: 'q/evil', mode: 'file', digest: kept as Digest, size: 4 }),
   ];
   mkdirSync(at('out'));
-  await downloadTree(store, here, at('in/x'));
-  await expect(downloadTree(store, up, at('in/x'))).rejects.toThrow(/in\/x\/p' is no directory here, perhaps a link/);
+  await downloadTree(store, { digest: here }, at('in/x'));
+  await expect(downloadTree(store, { digest: up }, at('in/x'))).rejects.toThrow(
+    /in\/x\/p' is no directory here, perhaps a link/,
+  );
   symlinkSync('../../out', at('in/x/q'));
-  await expect(downloadTree(store, through, at('in/x'))).rejects.toThrow('in/x/q');
+  await expect(downloadTree(store, { digest: through }, at('in/x'))).rejects.toThrow('in/x/q');
   expect(readdirSync(at('out'))).toEqual([]);
 });
 

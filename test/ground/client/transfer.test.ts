@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   appendFileSync,
+  chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -67,6 +68,28 @@ describe('an upload', () => {
     expect(server.questions).toBe(1);
     expect(server.puts.length).toBe(52);
     expect((await contentOf(alone?.digest as string)).toString()).toBe('content 7');
+  });
+
+  test('and a download keep permissions, whatever the umask, also when the directory is there already', async () => {
+    mkdirSync(at('tree/closed'), { recursive: true });
+    writeFileSync(at('tree/closed/secret'), 'x');
+    writeFileSync(at('tree/plain'), 'y');
+    const modes: [string, number][] = [
+      ['tree/closed/secret', 0o440],
+      ['tree/closed', 0o500],
+      ['tree/plain', 0o644],
+      ['tree', 0o710],
+    ];
+    for (const [name, mode] of modes) chmodSync(at(name), mode);
+    const tree = await uploadTree(store, at('tree'));
+    expect(tree.permissions).toBe('710');
+    const umask = process.umask(0o077);
+    try {
+      for (const _ of [1, 2]) await downloadTree(store, tree, at('back/tree'));
+    } finally {
+      process.umask(umask);
+    }
+    for (const [name, mode] of modes) expect([name, statSync(at('back', name)).mode & 0o777]).toEqual([name, mode]);
   });
 
   test('of a directory in which one file of a thousand changed sends one file and the list', async () => {
@@ -259,7 +282,7 @@ describe('names', () => {
     for (const name of NAMES) writeFileSync(at('odd', name), name);
     symlinkSync('new\nline', at('odd/li"nk\n'));
     const { digest } = await uploadTree(store, at('odd'));
-    await downloadTree(store, digest, at('back'));
+    await downloadTree(store, { digest }, at('back'));
     expect(readdirSync(at('back')).sort()).toEqual([...NAMES, 'li"nk\n'].sort());
     for (const name of NAMES) {
       expect(readFileSync(at('back', name), 'utf8')).toBe(name);

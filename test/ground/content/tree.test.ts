@@ -61,6 +61,7 @@ describe('trees', () => {
     ['a file below a file', formatTree([file('f'), file('f/x')])],
     ['a link outside', JSON.stringify({ tree: 1, entries: [{ path: 'l', mode: 'symlink', target: '../..' }] })],
     ['a wrong digest', JSON.stringify({ tree: 1, entries: [{ ...file('x'), digest: 'zz' }] })],
+    ['wrong permissions', JSON.stringify({ tree: 1, entries: [{ ...file('x'), permissions: '4755' }] })],
     ['a wrong size', JSON.stringify({ tree: 1, entries: [{ ...file('x'), size: -1 }] })],
   ])('%s is refused', (_name, text) => expect(() => parseTree(text)).toThrow());
 });
@@ -85,6 +86,21 @@ describe('a directory on disk', () => {
       ['sub/empty', 'directory'],
       ['sub/plain', 'file'],
     ]);
+  });
+
+  test('is listed with the permissions that are not the usual ones, of directories too', async () => {
+    mkdirSync(path.join(root, 'private/plain'), { recursive: true });
+    writeFileSync(path.join(root, 'private/key'), 'x');
+    writeFileSync(path.join(root, 'private/plain/file'), 'x');
+    chmodSync(path.join(root, 'private/key'), 0o600);
+    chmodSync(path.join(root, 'private'), 0o700);
+    const entries = parseTree(formatTree(await scanDirectory(root))).entries;
+    expect(entries).toMatchObject([
+      { path: 'private', mode: 'directory', permissions: '700' },
+      { path: 'private/key', mode: 'file', permissions: '600' },
+      { path: 'private/plain/file', mode: 'file' },
+    ]);
+    expect(entries[2]).not.toHaveProperty('permissions');
   });
 
   test('with a link that leads outside is refused', async () => {

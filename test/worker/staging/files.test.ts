@@ -34,6 +34,27 @@ describe('inputs', () => {
     expect(textOf(report.stdout)).toBe('ran x\n#!/bin/sh\n');
   });
 
+  test('and outputs keep their permissions', async () => {
+    const digest = bench.pool.put('content\n') as Digest;
+    const tree = bench.pool.put(
+      formatTree([
+        { path: 'a', mode: 'directory', permissions: '500' },
+        { path: 'a/file', mode: 'file', digest, size: 8, permissions: '640' },
+      ]),
+    );
+    const inputs = [
+      { name: 'in', digest: tree, kind: 'tree' as const, permissions: '750' },
+      { name: 'key', digest, kind: 'file' as const, permissions: '600' },
+    ];
+    const script = 'stat -c "%a %n" in in/a in/a/file key; echo x > out; chmod 604 out; mkdir dir; chmod 2711 dir';
+    const report = await sh(script, { inputs, outputs: [{ pattern: 'out' }, { pattern: 'dir' }] });
+    expect(textOf(report.stdout)).toBe('750 in\n500 in/a\n640 in/a/file\n600 key\n');
+    expect(report.outputs).toMatchObject([
+      { name: 'out', permissions: '604' },
+      { name: 'dir', kind: 'tree', permissions: '711' },
+    ]);
+  });
+
   test('a directory is put there with its links', async () => {
     const digest = bench.pool.put('content\n') as Digest;
     const tree = bench.pool.put(

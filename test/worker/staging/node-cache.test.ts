@@ -266,7 +266,7 @@ describe('damage', () => {
 });
 
 describe('what is put into a sandbox', () => {
-  test('a large file is a hard link that cannot be written, unless it is to be writable or executable', async () => {
+  test('a large file is a hard link that cannot be written, unless it is to be writable, executable or secret', async () => {
     const digest = put(LARGE);
     const cache = open({ mayLink: true });
     const link = statSync(await cache.place(digest));
@@ -277,6 +277,8 @@ describe('what is put into a sandbox', () => {
     expect([writable.ino === ino, writable.mode & 0o777]).toEqual([false, 0o644]);
     const executable = statSync(await cache.place(digest, { executable: true }));
     expect([executable.ino === ino, executable.mode & 0o777]).toEqual([false, 0o755]);
+    const secret = statSync(await cache.place(digest, { permissions: '600' }));
+    expect([secret.ino === ino, secret.mode & 0o777]).toEqual([false, 0o600]);
   });
 
   test('a link that was written to all the same is noticed, as long as its sandbox is in use', async () => {

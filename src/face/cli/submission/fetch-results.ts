@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import picomatch from 'picomatch';
 import { messageOf, PilotageError } from '../../../ground/base/errors.ts';
@@ -9,8 +9,8 @@ import type { FileStore } from '../../../ground/client/file-store.ts';
 import { placeTree, readTree } from '../../../ground/client/place-tree.ts';
 import { ServerUnreachable } from '../../../ground/client/transport.ts';
 import { hashFile } from '../../../ground/content/hash-file.ts';
+import { type FilePermissions, fileMode } from '../../../ground/content/permissions.ts';
 import { parseSafePath } from '../../../ground/content/safe-path.ts';
-import { isExecutable } from '../../../ground/content/scan-directory.ts';
 import type { OutputFile, TaskOutputs } from '../../../ground/protocol/task.ts';
 import { calls } from '../calls.ts';
 import { type Patience, repeat } from '../repeat.ts';
@@ -170,7 +170,7 @@ interface Place {
 /** Resolves with whether it was there already. */
 async function fetchFile(
   store: FileStore,
-  wanted: { digest: string; size: number; executable?: boolean },
+  wanted: { digest: string; size: number } & FilePermissions,
   { destination, meter }: Place,
 ): Promise<boolean> {
   if (await isThere(destination, wanted)) return true;
@@ -183,13 +183,17 @@ async function fetchFile(
   return false;
 }
 
-async function fetchTree(store: FileStore, { digest }: OutputFile, { destination, meter }: Place): Promise<boolean> {
+async function fetchTree(
+  store: FileStore,
+  { digest, permissions }: OutputFile,
+  { destination, meter }: Place,
+): Promise<boolean> {
   const list = path.join(path.dirname(destination), `.${randomUUID()}.tree`);
   let skipped = true;
   try {
     await downloadFile(store, { digest }, list);
     const { entries } = await readTree(list);
-    await placeTree(entries, destination, async (wanted, file) => {
+    await placeTree({ entries, permissions }, destination, async (wanted, file) => {
       if (!(await fetchFile(store, wanted, { destination: file, meter }))) skipped = false;
     });
     return skipped;
@@ -198,13 +202,14 @@ async function fetchTree(store: FileStore, { digest }: OutputFile, { destination
   }
 }
 
-/** The size is compared first: most files that differ are not even read. */
-async function isThere(file: string, wanted: { digest: string; size: number; executable?: boolean }): Promise<boolean> {
+/** The size is compared first: most files that differ are not even read. What may be done with a right one is set right. */
+async function isThere(file: string, wanted: { digest: string; size: number } & FilePermissions): Promise<boolean> {
   try {
     const found = await stat(file);
     if (!found.isFile() || found.size !== wanted.size) return false;
-    if (isExecutable(found) !== (wanted.executable ?? false)) return false;
-    return (await hashFile(file)).digest === wanted.digest;
+    if ((await hashFile(file)).digest !== wanted.digest) return false;
+    if ((found.mode & 0o777) !== fileMode(wanted)) await chmod(file, fileMode(wanted));
+    return true;
   } catch {
     return false;
   }

@@ -3,6 +3,7 @@ import { PilotageError, systemCode } from '../../../ground/base/errors.ts';
 import type { FileStore } from '../../../ground/client/file-store.ts';
 import { type UploadedFile, uploadPaths } from '../../../ground/client/upload.ts';
 import { openHashCache } from '../../../ground/content/hash-cache.ts';
+import { permissionsOf } from '../../../ground/content/permissions.ts';
 import type { Upload } from './to-items.ts';
 
 export interface UploaderOptions {
@@ -38,11 +39,11 @@ export function createUploader(store: FileStore, { hashCache, onProgress }: Uplo
         );
     }
     const done = await Promise.all(files.map((file) => uploads.get(file) as Promise<UploadedFile>));
-    return done.map(({ digest, kind, size, executable }) => ({
+    return done.map(({ digest, kind, size, ...how }) => ({
       digest,
       kind,
       ...(kind === 'file' ? { size } : {}),
-      ...(executable ? { executable } : {}),
+      ...permissionsOf(how),
     }));
   };
 }

@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
 import { chmod, copyFile, link, open, readFile, rm } from 'node:fs/promises';
 import { systemCode } from '../../../ground/base/errors.ts';
+import { fileMode } from '../../../ground/content/permissions.ts';
 
 /** How a blob is wanted in a sandbox. */
 export interface Wanted {
   readonly digest: string;
-  readonly executable?: boolean;
+  readonly executable?: boolean | undefined;
+  readonly permissions?: string | undefined;
   /** A copy of its own, that the program may write into. */
   readonly writable?: boolean;
 }
@@ -18,7 +20,7 @@ export interface Wanted {
 export async function placeCopy(file: string, wanted: Wanted, destination: string): Promise<boolean> {
   const bytes = await readFile(file);
   if (createHash('sha256').update(bytes).digest('hex') !== wanted.digest) return false;
-  const mode = modeOf(wanted);
+  const mode = fileMode(wanted);
   await overwriting(destination, async () => {
     const handle = await open(destination, 'wx', mode);
     try {
@@ -55,7 +57,7 @@ export function createPlacer(mayLink: boolean): Placer {
     }
   };
   const tryLink = async (file: string, wanted: Wanted, destination: string): Promise<boolean> => {
-    if (cannot.link || wanted.executable || wanted.writable) return false;
+    if (cannot.link || wanted.writable || !mayBeShared(fileMode(wanted))) return false;
     try {
       await overwriting(destination, () => link(file, destination));
       return true;
@@ -69,7 +71,7 @@ export function createPlacer(mayLink: boolean): Placer {
 
   return {
     placeLarge: async (file, wanted, destination) => {
-      const mode = modeOf(wanted);
+      const mode = fileMode(wanted);
       if (await tryReflink(file, destination, mode)) return 'own';
       if (await tryLink(file, wanted, destination)) return 'linked';
       await overwriting(destination, () => copyFile(file, destination, constants.COPYFILE_EXCL));
@@ -79,8 +81,9 @@ export function createPlacer(mayLink: boolean): Placer {
   };
 }
 
-function modeOf({ executable }: Wanted): number {
-  return executable ? 0o755 : 0o644;
+/** A file of the cache can be read by all, executed by nobody; one that is to be otherwise needs a copy. */
+function mayBeShared(mode: number): boolean {
+  return (mode & 0o555) === 0o444;
 }
 
 /** Faults that another way of placing does not help against. */
