@@ -76,11 +76,11 @@ export async function startBlobServer(blobs: Blobs): Promise<BlobServer> {
     self.questions += 1;
     let text = '';
     for await (const piece of request) text += piece;
-    const { digests, sizes } = JSON.parse(text) as { digests: string[]; sizes: number[] };
+    const { digests, sizes, more } = JSON.parse(text) as { digests: string[]; sizes: number[]; more?: number };
     const missing = digests.filter((digest) => !here.has(digest));
     const bytes = digests.reduce((sum, digest, at) => sum + (here.has(digest) ? 0 : (sizes[at] ?? 0)), 0);
     if (bytes > self.quota) throw new PilotageError('over-quota', `${bytes} bytes are over the quota`);
-    reply(response, 200, { missing });
+    reply(response, 200, { missing, ...(more === undefined ? {} : { fits: bytes + more <= self.quota }) });
   };
 
   const get = async (request: http.IncomingMessage, response: http.ServerResponse, digest: Digest): Promise<void> => {

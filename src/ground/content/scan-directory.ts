@@ -12,8 +12,8 @@ import type { TreeEntry, TreeFile } from './tree.ts';
 /** Files that are read side by side. */
 export const HASH_LANES = 4;
 
-/** What a directory holds, before its files were read. */
-export type Listed = Omit<TreeFile, 'digest' | 'size'> | Extract<TreeEntry, { mode: 'symlink' | 'directory' }>;
+/** What a directory holds, before its files were read: sizes as they were listed. */
+export type Listed = Omit<TreeFile, 'digest'> | Extract<TreeEntry, { mode: 'symlink' | 'directory' }>;
 
 /** Reads a file, or knows its digest from before. */
 export type HashOf = (file: string) => Promise<Hashed>;
@@ -62,9 +62,14 @@ export async function listDirectory(root: string): Promise<Listed[]> {
   return listed;
 }
 
-export function fileEntry(path: string, { mode }: Stats): Omit<TreeFile, 'digest' | 'size'> {
+export function fileEntry(path: string, { mode, size }: Stats): Omit<TreeFile, 'digest'> {
   const { executable, permissions } = filePermissions(mode);
-  return { path, mode: executable ? 'executable' : 'file', ...(permissions === undefined ? {} : { permissions }) };
+  return {
+    path,
+    mode: executable ? 'executable' : 'file',
+    size,
+    ...(permissions === undefined ? {} : { permissions }),
+  };
 }
 
 /** A directory comes back as its path. */

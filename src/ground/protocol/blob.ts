@@ -3,15 +3,17 @@ import { Bytes, Count, closed, DigestText } from './schema.ts';
 
 /**
  * With `sizes` (bytes, one for each digest) the server also says at once when what is missing would be over the
- * project's quota, before a byte is sent. What is there is held for a while, so that it does not go meanwhile.
+ * project's quota, before a byte is sent. `more` are bytes that will be asked about next, as many as they can be: the
+ * answer then says whether they would fit too. What is there is held for a while, so that it does not go meanwhile.
  */
 export const MissingRequest = closed({
   digests: Type.Array(DigestText, { maxItems: 10_000 }),
   sizes: Type.Optional(Type.Array(Bytes, { maxItems: 10_000 })),
+  more: Type.Optional(Bytes),
 });
 export type MissingRequest = Type.Static<typeof MissingRequest>;
-/** The digests that the project does not have. */
-export const MissingReply = closed({ missing: Type.Array(DigestText) });
+/** The digests that the project does not have; `fits` when `more` was asked about. */
+export const MissingReply = closed({ missing: Type.Array(DigestText), fits: Type.Optional(Type.Boolean()) });
 export type MissingReply = Type.Static<typeof MissingReply>;
 
 /** Names one upload, so that it can go on where it broke off. Made by the client, different for each file it sends. */

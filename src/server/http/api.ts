@@ -146,9 +146,7 @@ function createHandlers(pool: Pool, access: Access): Handlers {
     projectUsage: ({ who, params }) => pool.projectUsage(who, params.project),
     setQuota: ({ who, params, body }) => pool.setQuota(who, params.project, body.bytes),
 
-    missingBlobs: async ({ who, params, body }) => ({
-      missing: await pool.missingBlobs(who, params.project, body),
-    }),
+    missingBlobs: ({ who, params, body }) => pool.missingBlobs(who, params.project, body),
     putBlob: async ({ who, params, query, request, reply }) => {
       const length = request.headers['content-length'];
       const upload = {

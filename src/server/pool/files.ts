@@ -21,33 +21,42 @@ function requireBringer(who: Principal): void {
   requireScope(who, 'submit');
 }
 
+export interface Asked {
+  readonly digests: readonly string[];
+  readonly sizes?: readonly number[] | undefined;
+  readonly more?: number | undefined;
+}
+
 /** With sizes: refuses at once what would be over the quota, before any of it is sent. */
 export async function missingBlobs(
   parts: Parts,
   who: Principal,
   project: string,
-  asked: { readonly digests: readonly string[]; readonly sizes?: readonly number[] | undefined },
-): Promise<string[]> {
+  asked: Asked,
+): Promise<{ missing: string[]; fits?: boolean }> {
   requireAny(who);
   const { id } = await projectOf(parts, who, project);
-  const { digests, sizes } = asked;
+  const { digests, sizes, more } = asked;
   if (sizes && sizes.length !== digests.length)
     throw new PilotageError(
       'bad-request',
       `${digests.length} digests came with ${sizes.length} sizes: give one for each`,
     );
   const missing = await parts.store.missingBlobs({ projectId: id, digests, graceMs: parts.settings.blobGraceMs });
-  if (sizes && missing.length > 0) {
-    const sizeOf = new Map(digests.map((digest, i) => [digest, sizes[i] ?? 0]));
-    const bytes = missing.reduce((sum, digest) => sum + (sizeOf.get(digest) ?? 0), 0);
-    await refuseOverQuota(parts, { id, project }, bytes);
-  }
-  return missing;
+  if (!sizes || (missing.length === 0 && more === undefined)) return { missing };
+  const sizeOf = new Map(digests.map((digest, i) => [digest, sizes[i] ?? 0]));
+  const bytes = missing.reduce((sum, digest) => sum + (sizeOf.get(digest) ?? 0), 0);
+  const room = await roomOf(parts, { id, project }, bytes);
+  return { missing, ...(more === undefined ? {} : { fits: bytes + more <= room }) };
 }
 
-async function refuseOverQuota(parts: Parts, { id, project }: { id: number; project: string }, more: number) {
+/** How many bytes the project may take still. Rejects when `wanted` are more. */
+async function roomOf(parts: Parts, { id, project }: { id: number; project: string }, wanted: number): Promise<number> {
   const quota = await parts.store.findQuota({ projectId: id });
-  if (quota && quota.bytes + more > quota.quotaBytes) throw overQuota(project, quota, more);
+  if (!quota) return Number.POSITIVE_INFINITY;
+  const room = quota.quotaBytes - quota.bytes;
+  if (wanted > 0 && wanted > room) throw overQuota(project, quota, wanted);
+  return room;
 }
 
 function overQuota(project: string, { quotaBytes, bytes }: { quotaBytes: number; bytes: number }, more: number) {
@@ -76,7 +85,7 @@ export async function putBlob(
   const { id } = await projectOf(parts, who, to.project);
   const digest = parseDigest(to.digest);
   if (!(await parts.store.findBlob({ projectId: id, digest })))
-    await refuseOverQuota(parts, { id, project: to.project }, upload.offset + (upload.length ?? 0));
+    await roomOf(parts, { id, project: to.project }, upload.offset + (upload.length ?? 0));
   const received = await parts.blobs.receive({ digest, id: upload.id ?? randomUUID(), offset: upload.offset, bytes });
   try {
     await add(parts, { id, project: to.project }, [{ digest, size: received.size }], received);
@@ -100,9 +109,8 @@ export async function putBlobs(
   requireBringer(who);
   const { id } = await projectOf(parts, who, project);
   const sizes = blobs.map(({ bytes }) => bytes.length);
-  const missing = new Set(
-    await missingBlobs(parts, who, project, { digests: blobs.map(({ digest }) => digest), sizes }),
-  );
+  const asked = await missingBlobs(parts, who, project, { digests: blobs.map(({ digest }) => digest), sizes });
+  const missing = new Set(asked.missing);
   const wanted = [
     ...new Map(blobs.filter(({ digest }) => missing.has(digest)).map((blob) => [blob.digest, blob])).values(),
   ];

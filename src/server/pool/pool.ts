@@ -121,7 +121,7 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
 
     projectUsage: (who: Principal, project: string) => files.projectUsage(parts, who, project),
     setQuota: (who: Principal, project: string, bytes: number | null) => files.setQuota(parts, who, project, bytes),
-    missingBlobs: (who: Principal, project: string, asked: { digests: string[]; sizes?: number[] | undefined }) =>
+    missingBlobs: (who: Principal, project: string, asked: files.Asked) =>
       files.missingBlobs(parts, who, project, asked),
     putBlob: (who: Principal, to: { project: string; digest: string }, upload: files.Upload, bytes: Readable) =>
       files.putBlob(parts, who, to, upload, bytes),
