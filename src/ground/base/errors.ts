@@ -19,10 +19,20 @@ export const ERROR_CODES = {
   'body-too-large': 413,
   'incompatible-version': 426,
   'too-many-failures': 429,
+  'credential-missing': 409,
+  'host-key-unknown': 409,
+  'host-key-changed': 409,
   internal: 500,
+  unreachable: 502,
+  'login-refused': 502,
+  'connection-lost': 502,
+  'transfer-failed': 502,
   'storage-full': 503,
   'storage-failed': 503,
   'shutting-down': 503,
+  interrupted: 503,
+  'timed-out': 504,
+  'scheduler-silent': 504,
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;
