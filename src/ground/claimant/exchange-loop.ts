@@ -19,7 +19,7 @@ import { MAX_BATCH } from '../protocol/limits.ts';
 import type { TaskSpec } from '../protocol/spec.ts';
 import { workerCalls } from '../protocol/worker-calls.ts';
 import { createBackoff } from './backoff.ts';
-import type { EndCause, Executor, Log } from './executor.ts';
+import type { EndCause, Executor, LiveAttempt, Log } from './executor.ts';
 import { createHeldTable, type Held } from './held-table.ts';
 import { createLogOutbox } from './log-outbox.ts';
 import { toPlainReport } from './plain-report.ts';
@@ -43,6 +43,8 @@ export interface ClaimantOptions {
   readonly describe: () => Omit<RegisterRequest, 'replaces' | 'protocol'> & { protocol: number };
   /** The session of the worker that had this work directory before. */
   readonly replaces?: OldSession;
+  /** Attempts of that session that go on here, because they live elsewhere (in a batch system). */
+  readonly adopted?: readonly { readonly claim: Claim; readonly live: LiveAttempt }[];
   /** Told of each new session, before anything is claimed with it. */
   readonly onSession?: (session: Session) => void | Promise<void>;
   /** How long a poll stays open; never longer than most of the server's heartbeat interval. 25 s. */
@@ -58,6 +60,8 @@ export interface Claimant {
   drain(): void;
   /** Ends what runs, reports it as ended, leaves. */
   stop(): void;
+  /** Leaves at once and ends nothing: what runs goes on elsewhere, to be adopted by the next claimant here. */
+  detach(): void;
   /** Milliseconds since there was last anything to do; 0 while there is. */
   idleMs(): number;
 }
@@ -78,6 +82,7 @@ const POLL_DELAY_MS = 10;
 const PATIENCE_MS = 10;
 const TICK_MS = 200;
 const PROGRESS_EVERY_TICKS = 25;
+const MOVES_EVERY_TICKS = 3;
 /** An answer that says nothing, sooner than this, was not a long poll: do not spin. */
 const TOO_SOON_MS = 100;
 
@@ -287,7 +292,10 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   };
 
   const start = (claim: Claim, spec: TaskSpec): void => {
-    const live = executor.start(claim, spec);
+    hold(claim, executor.start(claim, spec));
+  };
+
+  const hold = (claim: Claim, live: LiveAttempt): void => {
     const item = held.addRunning(claim, live);
     void live.ended.then((report) => {
       if (held.find(item) !== item) return;
@@ -379,10 +387,9 @@ export function startClaimant(options: ClaimantOptions): Claimant {
 
   const giveUp = async (): Promise<void> => {
     if (mode === 'left') return;
-    log.warn(
-      { undelivered: held.size },
-      'the server does not answer: what it has not got stays in the spool for the next worker here',
-    );
+    const undelivered = [...held.values()].filter((item) => item.report).length;
+    if (undelivered > 0)
+      log.warn({ undelivered }, 'what the server has not got yet stays in the spool for the next worker here');
     await Promise.all([...held.values()].map((item) => item.report && spool.keep(item.report)));
     await leave();
   };
@@ -411,10 +418,12 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     const before = now() - TICK_MS;
     for (const item of held.values()) if (item.report && item.reportedAt < before) keep(item);
     const grown = now() < followUntil && now() >= pausedUntil && output.collect();
-    if (grown || (ticks % PROGRESS_EVERY_TICKS === 0 && progressed())) wake();
+    if (grown || (ticks % PROGRESS_EVERY_TICKS === 0 && progressed()) || (ticks % MOVES_EVERY_TICKS === 0 && moved()))
+      wake();
   };
 
   const lastProgress = new WeakMap<Held, unknown>();
+  const lastSite = new WeakMap<Held, unknown>();
   const progressed = (): boolean => {
     let any = false;
     for (const item of held.values()) {
@@ -424,17 +433,29 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     }
     return any;
   };
+  /** Of jobs at sites: from phase to phase, or waiting for a person. */
+  const moved = (): boolean => {
+    let any = false;
+    for (const item of held.values()) {
+      const site = item.live?.state().site;
+      if (site !== undefined && lastSite.get(item) !== site) any = true;
+      lastSite.set(item, site);
+    }
+    return any;
+  };
 
   const timer = setInterval(tick, TICK_MS);
   executor.onRoom(wake);
   for (const report of spool.found) held.addSpooled(report);
   if (held.size > 0) log.info({ reports: held.size }, 'delivering what an earlier worker had spooled');
+  for (const { claim, live } of options.adopted ?? []) hold(claim, live);
   void register(options.replaces);
 
   return {
     done: done.promise,
     drain: () => follow('drain'),
     stop: () => follow('stop'),
+    detach: () => void giveUp(),
     idleMs: () => (held.size === 0 ? now() - idleSince : 0),
   };
 }

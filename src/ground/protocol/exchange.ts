@@ -1,5 +1,6 @@
 import Type from 'typebox';
 import { Checkpoint, CheckpointId } from './checkpoint.ts';
+import { SiteState } from './job.ts';
 import { MAX_BATCH } from './limits.ts';
 import { ShareAddresses } from './peer.ts';
 import { Bytes, Count, closed, DigestText, Name, nullable, Seconds, TaskIdText, Time } from './schema.ts';
@@ -18,7 +19,7 @@ export const Offer = closed({
 });
 export type Offer = Type.Static<typeof Offer>;
 
-/** A worker says what it is. `kinds`: does it run commands, or take bare payloads. `endsAt`: the end of its wall time. */
+/** A worker says what it is. `kinds`: does it run commands, take bare payloads, or send jobs to sites. `endsAt`: the end of its wall time. */
 export const RegisterRequest = closed({
   protocol: Type.Integer(),
   version: Type.String({ maxLength: 64 }),
@@ -28,7 +29,11 @@ export const RegisterRequest = closed({
   zone: nullable(Type.String({ maxLength: 128 })),
   total: Offer,
   labels: Type.Record(Type.String({ maxLength: 64 }), Type.String({ maxLength: 256 })),
-  kinds: Type.Array(Type.Union([Type.Literal('command'), Type.Literal('payload')]), { minItems: 1 }),
+  kinds: Type.Array(Type.Union([Type.Literal('command'), Type.Literal('payload'), Type.Literal('site')]), {
+    minItems: 1,
+  }),
+  /** What it runs lives elsewhere (in a batch system), and is not lost by this worker's silence: it ends by proof, or by command. */
+  batchHold: Type.Optional(Type.Boolean()),
   projects: Type.Optional(Type.Array(Name)),
   remainingSeconds: nullable(Seconds),
   /** Where it serves its cache to workers of the same zone; not given when it does not. */
@@ -95,6 +100,8 @@ export const Report = closed({
   result: Type.Optional(Type.Unknown()),
   /** The checkpoint that it began from. */
   checkpoint: Type.Optional(CheckpointId),
+  /** Where it was. */
+  site: Type.Optional(SiteState),
 });
 export type Report = Type.Static<typeof Report>;
 
@@ -106,6 +113,7 @@ export const HeldAttempt = closed({
   progress: Type.Optional(Progress),
   cpuSeconds: Type.Optional(Type.Number({ minimum: 0 })),
   peakMemory: Type.Optional(Bytes),
+  site: Type.Optional(SiteState),
 });
 export type HeldAttempt = Type.Static<typeof HeldAttempt>;
 

@@ -2,6 +2,7 @@ import Type from 'typebox';
 import { MissingReply, MissingRequest, ProjectUsage, QuotaRequest, UploadId, UploadState } from './blob.ts';
 import { CheckpointReply, CheckpointRequest } from './checkpoint.ts';
 import { ExchangeReply, ExchangeRequest, RegisterReply, RegisterRequest } from './exchange.ts';
+import { JobDetail, JobPage, JobProcesses, JobRecord, JobRequest, JobView, RecordReply } from './job.ts';
 import { HoldsRequest, SourceReply, SourceRequest, TicketKeys } from './peer.ts';
 import { ProjectRequest, ProjectView, StatusView } from './project.ts';
 import { Bytes, Count, closed, DigestText, Name } from './schema.ts';
@@ -13,6 +14,7 @@ import { WorkerSelection, WorkerView } from './worker.ts';
 
 const SubmissionParams = closed({ id: Type.Integer({ minimum: 1 }) });
 const TaskParams = closed({ id: Type.String({ maxLength: 32 }) });
+const JobNumber = Type.String({ pattern: '^[0-9.]+$', maxLength: 64 });
 const BlobParams = closed({ project: Name, digest: DigestText });
 const Page = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
@@ -139,6 +141,53 @@ export const routes = {
     params: TaskParams,
     body: closed({ attempt: Type.Optional(Count) }),
     reply: TaskDetail,
+  },
+
+  createJob: {
+    method: 'POST',
+    path: '/projects/:project/jobs',
+    summary: 'Start a job at a site',
+    params: closed({ project: Name }),
+    body: JobRequest,
+    reply: JobView,
+    status: 201,
+  },
+  jobs: {
+    method: 'GET',
+    path: '/projects/:project/jobs',
+    summary: 'Jobs, newest first',
+    params: closed({ project: Name }),
+    query: closed(Page),
+    reply: JobPage,
+  },
+  jobProcesses: {
+    method: 'GET',
+    path: '/projects/:project/jobs/processes',
+    summary: 'The processes of running jobs; their agents are asked to look while somebody asks',
+    params: closed({ project: Name }),
+    reply: Type.Array(JobProcesses),
+  },
+  job: {
+    method: 'GET',
+    path: '/projects/:project/jobs/:number',
+    summary: 'One job with its record',
+    params: closed({ project: Name, number: JobNumber }),
+    reply: JobDetail,
+  },
+  jobRecord: {
+    method: 'GET',
+    path: '/projects/:project/jobs/:number/record',
+    summary: "A job's fragment of the database, as it travels with the job",
+    params: closed({ project: Name, number: JobNumber }),
+    reply: JobRecord,
+  },
+  mergeRecord: {
+    method: 'POST',
+    path: '/projects/:project/records',
+    summary: 'Merge the record of a job that came back: all of it or nothing, and twice is once',
+    params: closed({ project: Name }),
+    body: JobRecord,
+    reply: RecordReply,
   },
 
   workers: {

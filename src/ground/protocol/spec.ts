@@ -85,6 +85,23 @@ export const RetryPolicy = closed({
 export type RetryPolicy = Type.Static<typeof RetryPolicy>;
 
 /**
+ * Where a job is sent. The site's configuration is the agent's; `machine`, `user` and `programDirectory` stand in for
+ * what that says. `projectDirectory` is where the paths of the job lie: with shared staging the directory on the machine.
+ */
+export const SiteRequest = closed({
+  name: Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]*$', maxLength: 50 }),
+  machine: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
+  user: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
+  programDirectory: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
+  projectDirectory: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
+  /** What it reads in `projectDirectory`, for the record, where files are shared. */
+  inputs: Type.Optional(Type.Array(RelativePath, { maxItems: 100_000 })),
+  /** Given by the server. */
+  job: Type.Optional(closed({ number: Type.String(), uid: Type.String() })),
+});
+export type SiteRequest = Type.Static<typeof SiteRequest>;
+
+/**
  * What is to be done, the same for all tasks of a submission but for `{name}` placeholders, which stand for fields of
  * a task's payload. Without a command the payload alone is the task, for claimants that know what to do with it.
  */
@@ -105,5 +122,6 @@ export const TaskSpec = closed({
   timeRequestSeconds: Type.Optional(Seconds),
   memoryLimit: Type.Optional(Bytes),
   retry: Type.Optional(RetryPolicy),
+  site: Type.Optional(SiteRequest),
 });
 export type TaskSpec = Type.Static<typeof TaskSpec>;

@@ -8,6 +8,8 @@ export const workerCalls = {
   register: bare<'register'>('POST', '/workers'),
   exchange: bare<'exchange'>('POST', '/workers/:session/exchange'),
   leave: bare<'leave'>('POST', '/workers/:session/leave'),
+  jobRecord: bare<'jobRecord'>('GET', '/projects/:project/jobs/:number/record'),
+  mergeRecord: bare<'mergeRecord'>('POST', '/projects/:project/records'),
   checkpoint: bare<'checkpoint'>('POST', '/tasks/checkpoint'),
   source: bare<'source'>('POST', '/workers/:session/source'),
   holds: bare<'holds'>('POST', '/workers/:session/holds'),

@@ -1,6 +1,6 @@
 /** What a task asks for. Tasks that ask for the same are claimed from one queue. Memory in bytes, time in seconds. */
 export interface Shape {
-  readonly kind: 'command' | 'payload';
+  readonly kind: 'command' | 'payload' | 'site';
   readonly cpus: number;
   readonly memory: number;
   readonly gpus: number;

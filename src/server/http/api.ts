@@ -120,6 +120,13 @@ function createHandlers(pool: Pool, access: Access): Handlers {
     forget: async ({ who, body }) => ({ changed: await pool.forget(who, body) }),
     acceptLate: ({ who, params, body }) => pool.acceptLate(who, params.id, body.attempt),
 
+    createJob: ({ who, params, body }) => pool.createJob(who, params.project, body),
+    jobs: ({ who, params, query }) => pool.jobs(who, params.project, query),
+    job: ({ who, params }) => pool.job(who, params.project, params.number),
+    jobProcesses: ({ who, params }) => pool.jobProcesses(who, params.project),
+    jobRecord: ({ who, params }) => pool.jobRecord(who, params.project, params.number),
+    mergeRecord: ({ who, params, body }) => pool.mergeRecord(who, params.project, body),
+
     workers: ({ who, query }) => pool.workers(who, query.all ?? false),
     register: ({ who, body }) => pool.register(who, body),
     exchange: ({ who, params, body, request }) =>

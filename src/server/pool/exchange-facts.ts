@@ -6,7 +6,12 @@ import type { NamedFile } from './trees.ts';
 /** An exchange as it comes from the wire; see the protocol for what the fields mean. */
 export interface ExchangeFacts {
   readonly number: number;
-  readonly held: readonly { readonly task: string; readonly attempt: number; readonly progress?: object | undefined }[];
+  readonly held: readonly {
+    readonly task: string;
+    readonly attempt: number;
+    readonly progress?: object | undefined;
+    readonly site?: object | undefined;
+  }[];
   readonly reports: readonly ReportFacts[];
   readonly logs?:
     | readonly {
@@ -41,6 +46,7 @@ export interface ReportFacts {
   readonly stdout?: LogEnd | undefined;
   readonly stderr?: LogEnd | undefined;
   readonly result?: unknown;
+  readonly site?: object | undefined;
   readonly checkpoint?: { readonly attempt: number; readonly number: number } | undefined;
 }
 

@@ -86,14 +86,19 @@ function toDependency(
 function toShape(spec: SpecFacts): Shape {
   const asked = spec.resources ?? {};
   return {
-    kind: spec.command ? 'command' : 'payload',
+    kind: spec.site ? 'site' : spec.command ? 'command' : 'payload',
     cpus: asked.cpus ?? 1,
     memory: asked.memory ?? 0,
     gpus: asked.gpus ?? 0,
     named: asked.named ?? {},
-    labels: asked.labels ?? {},
+    labels: spec.site ? { ...asked.labels, [siteLabel(spec.site.name)]: 'yes' } : (asked.labels ?? {}),
     timeRequestSeconds: spec.timeRequestSeconds ?? 0,
   };
+}
+
+/** What an agent that serves a site says of itself, and a job that is meant for it asks for. */
+function siteLabel(name: string): string {
+  return `site:${name}`;
 }
 
 export function toRows(items: readonly ItemFacts[], first: number, what: string): NewItems {

@@ -10,6 +10,7 @@ import { type CheckpointFacts, keepCheckpoint } from './checkpoints.ts';
 import { createExchanges, type ExchangeFacts } from './exchange.ts';
 import * as files from './files.ts';
 import { forgetSubmissions } from './forget.ts';
+import * as jobs from './jobs.ts';
 import { type LogWish, readLogs } from './logs.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
@@ -33,6 +34,7 @@ export interface RegisterFacts {
   readonly kinds: readonly string[];
   readonly projects?: readonly string[] | undefined;
   readonly remainingSeconds: number | null;
+  readonly batchHold?: boolean | undefined;
   readonly replaces?:
     | {
         readonly session: string;
@@ -74,6 +76,15 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
     retry: (who: Principal, which: selection.SelectionFacts) => selection.retryTasks(parts, who, which),
     acceptLate: (who: Principal, id: string, attempt: number | undefined) =>
       selection.acceptLate(parts, who, id, attempt),
+
+    createJob: (who: Principal, project: string, request: jobs.JobRequestFacts) =>
+      jobs.createJob(parts, who, project, request),
+    jobs: (who: Principal, project: string, page: queries.Page) => jobs.listJobs(parts, who, project, page),
+    job: (who: Principal, project: string, number: string) => jobs.getJob(parts, who, project, number),
+    jobProcesses: (who: Principal, project: string) => jobs.jobProcesses(parts, who, project),
+    jobRecord: (who: Principal, project: string, number: string) => jobs.getRecord(parts, who, project, number),
+    mergeRecord: (who: Principal, project: string, record: jobs.RecordFacts) =>
+      jobs.mergeRecord(parts, who, project, record),
 
     workers: (who: Principal, all: boolean) => queries.listWorkers(parts, who, all),
     register: (who: Principal, worker: RegisterFacts) => register(parts, who, worker, options.protocol),
@@ -160,6 +171,7 @@ async function register(parts: Parts, who: Principal, worker: RegisterFacts, pro
     labels: JSON.stringify(worker.labels),
     projects,
     remainingSeconds: worker.remainingSeconds,
+    batchHold: worker.batchHold === true,
     replaces: worker.replaces ? toOldSession(worker.replaces) : null,
     lease: parts.settings,
   });

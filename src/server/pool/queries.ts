@@ -14,7 +14,7 @@ export async function getStatus(parts: Parts, principal: Principal, project: str
   const projects = await visibleProjects(parts, principal, project);
   const counts = await countsIn(parts, projects);
   const workers = (await parts.store.listWorkers({ all: false }))
-    .filter((worker) => worker.state === 'alive')
+    .filter((worker) => worker.state === 'alive' && worker.batch_hold === 0)
     .map(viewOfWorker);
   const submissions = await Promise.all(
     (projects ?? [null]).map((projectId) => parts.store.countSubmissions({ projectId })),

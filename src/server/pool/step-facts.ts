@@ -58,6 +58,7 @@ export interface SpecFacts {
         readonly labels?: Readonly<Record<string, string>> | undefined;
       }
     | undefined;
+  readonly site?: { readonly name: string; readonly inputs?: readonly string[] | undefined } | undefined;
   readonly timeLimitSeconds?: number | undefined;
   readonly timeRequestSeconds?: number | undefined;
 }

@@ -20,6 +20,8 @@ export type { ItemFacts, SubmitRequestFacts } from './step-facts.ts';
 export async function submit(parts: Parts, principal: Principal, request: SubmitRequestFacts) {
   requireScope(principal, 'submit');
   const project = await projectOf(parts, principal, request.project ?? principal.projects?.[0] ?? 'default');
+  if (request.steps.some(({ spec }) => spec.site !== undefined))
+    throw new PilotageError('bad-spec', "what is to run at a site is a job: start it with 'pilotage job run --site'");
   refuseCycle(request.steps);
   const steps = request.steps.map((step, i) => toNewSubmission(step, request, i));
   await requireFiles(

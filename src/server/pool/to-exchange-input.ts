@@ -34,7 +34,12 @@ function keyOf(task: string): { submission: number; idx: number } {
 }
 
 function toHeld(held: ExchangeFacts['held'][number]): HeldKey {
-  return { ...keyOf(held.task), attempt: held.attempt, progress: held.progress ? JSON.stringify(held.progress) : null };
+  return {
+    ...keyOf(held.task),
+    attempt: held.attempt,
+    progress: held.progress ? JSON.stringify(held.progress) : null,
+    site: held.site ? JSON.stringify(held.site) : null,
+  };
 }
 
 function toReport(report: ReportFacts): StoredReport {
@@ -58,6 +63,7 @@ function toReport(report: ReportFacts): StoredReport {
       ...[report.stdout?.digest, report.stderr?.digest].filter((digest) => digest !== undefined),
     ],
     checkpoint: report.checkpoint ?? null,
+    site: report.site ? JSON.stringify(report.site) : null,
     logs: [
       ...(report.stdout && report.stdout.size > 0 ? [toLog('stdout', report.stdout)] : []),
       ...(report.stderr && report.stderr.size > 0 ? [toLog('stderr', report.stderr)] : []),

@@ -9,7 +9,9 @@ import { workerFacts } from './worker-facts.ts';
 /** Why nobody has claimed it yet: no worker could ever, none has room, or others come first. */
 export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
   const shape = parseShapeKey(row.shape);
-  const rows = (await parts.store.listWorkers({ all: false })).filter((worker) => worker.state === 'alive');
+  const alive = (await parts.store.listWorkers({ all: false })).filter((worker) => worker.state === 'alive');
+  if (shape.kind === 'site') return ofSiteJob(shape, alive.map(workerFacts));
+  const rows = alive.filter((worker) => worker.batch_hold === 0);
   const working = rows.filter((worker) => worker.instruction === 'work');
   const before = await parts.store.queuedBefore({ submission: row.submission_id, priority: row.priority });
   const place: Reason[] =
@@ -42,6 +44,26 @@ export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason
       ? `${able.length} of ${working.length} workers could run it, and all of them are at work on other tasks`
       : `${able.length - busy} of ${working.length} workers could run it and have nothing else to do: one will take it in a moment`;
   return [{ code: 'workers-busy', text, numbers }, ...place, ...lossesOf(row)];
+}
+
+/** A job for a site waits for the agent that serves it. */
+function ofSiteJob(shape: Shape, workers: readonly WorkerFacts[]): Reason[] {
+  const site =
+    Object.keys(shape.labels)
+      .find((label) => label.startsWith('site:'))
+      ?.slice('site:'.length) ?? '';
+  const able = workers.filter((worker) => fits(shape, worker)).length;
+  if (able > 0)
+    return [
+      { code: 'agent-busy', text: `the agent that serves site '${site}' will take it in a moment`, numbers: { able } },
+    ];
+  return [
+    {
+      code: 'no-agent',
+      text: `no agent is there that serves site '${site}': run 'pilotage agent' as the user who may log in there ('pilotage site show ${site}' says whether it knows the site)`,
+      numbers: { agents: workers.filter(({ kinds }) => kinds.includes('site')).length },
+    },
+  ];
 }
 
 function impossible(shape: Shape, workers: readonly WorkerFacts[], leaving: number): Reason[] {

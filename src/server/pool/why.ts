@@ -90,6 +90,7 @@ async function ofRunning(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
   const worker = (await parts.store.listWorkers({ all: true })).find((one) => one.number === row.worker_number);
   const seconds = Math.max(0, (Date.now() - (row.started_at ?? Date.now())) / 1000);
   const heard = worker ? Math.max(0, (Date.now() - worker.seen_at) / 1000) : 0;
+  if (worker?.batch_hold === 1) return [...ofSite(row, worker.state === 'alive', heard), ...lossesOf(row)];
   return [
     {
       code: 'running',
@@ -97,6 +98,37 @@ async function ofRunning(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
       numbers: { seconds, attempt: row.attempt, heard },
     },
     ...lossesOf(row),
+  ];
+}
+
+const AT_SITE: Readonly<Record<string, string>> = {
+  login: 'its agent waits for a password or a code',
+  staging: 'its files are on their way there',
+  submitting: 'it is being submitted',
+  pending: 'it waits in the queue of the batch system',
+  running: 'it runs',
+  fetching: 'it is over, and its files are on their way back',
+  merging: 'its results are being written down',
+};
+
+/** What the agent said last, and whether it is there at all: its silence loses nothing. */
+function ofSite(row: TaskDetailRow, isThere: boolean, heard: number): Reason[] {
+  const at = row.site_state === null ? {} : (JSON.parse(row.site_state) as Record<string, string>);
+  const { phase = 'staging', machine, batchId, detail } = at;
+  const where = [
+    machine === undefined ? '' : ` on ${machine}`,
+    batchId === undefined ? '' : ` as batch job ${batchId}`,
+  ];
+  const said = detail === undefined ? '' : `: ${detail}`;
+  const numbers = { attempt: row.attempt, heard };
+  const silent = {
+    code: 'agent-silent',
+    text: `its agent on ${row.host ?? 'an unknown host'} was last heard of ${formatDuration(heard)} ago: the job goes on there, and is taken up again when 'pilotage agent' runs on that machine; 'pilotage cancel ${nameOf(row)}' gives it up`,
+    numbers: { heard },
+  };
+  return [
+    ...(isThere ? [] : [silent]),
+    { code: `site-${phase}`, text: `${AT_SITE[phase] ?? phase}${where.join('')}${said}`, numbers },
   ];
 }
 

@@ -213,6 +213,28 @@ create index blob_holders_session on blob_holders (session_id);
 alter table blobs add column gone bigint not null default 0;
 create index tasks_given_up on tasks (claimed_at) where state = 'queued' and attempt_state = 'open';
 `,
+  // Jobs at sites. What a worker with `batch_hold` runs is not lost by its silence.
+  `
+alter table workers add column batch_hold bigint not null default 0;
+alter table tasks add column site_state text;
+alter table projects add column uid text;
+create table jobs (
+  id $ID, project_id bigint not null, uid text not null unique, number text not null, parent_id bigint,
+  name text, owner text not null, site text, command text, submission_id bigint unique,
+  state text check (state in ('INCOMING', 'PREPROCESSING', 'RUNNING', 'POSTPROCESSING', 'FINALIZING', 'COMPLETED', 'ARCHIVED', 'EXPIRED', 'FAILED', 'CANCELLED')),
+  reason text, created_at bigint not null, started_at bigint, finished_at bigint,
+  unique (project_id, number),
+  check (submission_id is not null or state is not null)
+);
+create index jobs_parent on jobs (parent_id);
+create table job_entries (
+  job_id bigint not null, uid text not null, number bigint not null, kind text not null check (kind in ('process', 'step', 'file', 'note')),
+  body text not null, primary key (job_id, uid)
+) $CLUSTERED;
+create table late_records (
+  job_id bigint not null, digest text not null, received_at bigint not null, record text not null, primary key (job_id, digest)
+) $CLUSTERED;
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

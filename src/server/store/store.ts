@@ -6,6 +6,8 @@ import * as exchangeVerbs from './verbs/exchange.ts';
 import * as forget from './verbs/forget.ts';
 import * as gates from './verbs/gates.ts';
 import * as holders from './verbs/holders.ts';
+import * as jobs from './verbs/jobs.ts';
+import { mergeRecord } from './verbs/merge-record.ts';
 import * as projects from './verbs/projects.ts';
 import * as readSubmissions from './verbs/read-submissions.ts';
 import * as readTasks from './verbs/read-tasks.ts';
@@ -41,6 +43,9 @@ export const WRITE_VERBS = {
   openSubmissions: submissions.openSubmissions,
   answerReused: reuse.answerReused,
   answerClaimed: answers.answerClaimed,
+  createJob: jobs.createJob,
+  projectUid: jobs.projectUid,
+  mergeRecord,
   forgetSubmission: forget.forgetSubmission,
   removeChunk: forget.removeChunk,
   registerWorker: workers.registerWorker,
@@ -87,6 +92,9 @@ export const READ_VERBS = {
   firstTask: readTasks.firstTask,
   unsuccessful: retry.unsuccessful,
   unfinished: retry.unfinished,
+  listJobs: jobs.listJobs,
+  runningJobs: jobs.runningJobs,
+  getJob: jobs.getJob,
   listWorkers: workers.listWorkers,
   findWorker: workers.findWorker,
 } as const;

@@ -205,7 +205,7 @@ async function takeTasks(db: Db, head: Head, most: number, request: ClaimRequest
     )
     update tasks set state = 'running', attempt = attempt + 1, attempt_state = 'open', session_id = ${request.session},
       exchange_number = ${request.exchangeNumber}, secret_hash = ${db.sha256(db.sha256(name))}, claimed_at = ${db.now}, started_at = ${db.now},
-      finished_at = null, not_before = null, reason = null, exit_code = null, progress = null,
+      finished_at = null, not_before = null, reason = null, exit_code = null, progress = null, site_state = null,
       revision = revision + 1, sequence = ${db.nextSequence}
     from chosen where submission_id = c_submission and idx = c_idx
     returning submission_id, idx, attempt, payload, inputs`);

@@ -17,6 +17,8 @@ export interface HeldKey {
   readonly idx: number;
   readonly attempt: number;
   readonly progress: string | null;
+  /** JSON: where it is, if it lives at a site. */
+  readonly site?: string | null;
 }
 
 export interface ExchangeInput {
@@ -71,7 +73,7 @@ export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeRe
   await keepRunningLogs(db, input.session, input.logs);
   const reported = new Set(input.reports.map((report) => `${report.submission}.${report.idx}/${report.attempt}`));
   const held = input.held.filter((key) => !reported.has(`${key.submission}.${key.idx}/${key.attempt}`));
-  const settled = due || repeated ? await settleHeld(db, input, held) : { drop: [], lost: [] };
+  const settled = due || repeated ? await settleHeld(db, input, held) : await noteSites(db, held);
   const claim = repeated || worker.instruction !== 'work' ? nothing(worker) : await claimFor(db, worker, input);
   const wrote = answers.length > 0 || input.logs.length > 0 || claim.claimed.length > 0 || settled.drop.length > 0;
   const claims = await withProject(db, [...settled.lost, ...claim.claimed]);
@@ -148,7 +150,7 @@ async function settleHeld(db: Db, input: ExchangeInput, held: readonly HeldKey[]
   await reattach(db, input.session, back);
   await keepProgress(
     db,
-    held.filter((key) => key.progress !== null),
+    held.filter((key) => key.progress !== null || (key.site ?? null) !== null),
   );
   return { drop, lost: await unheld(db, input) };
 }
@@ -178,6 +180,15 @@ async function reattach(db: Db, session: string, tasks: readonly TaskRow[]): Pro
   );
 }
 
+/** Jobs at sites are few, and people wait to see them move: between heartbeats too. */
+async function noteSites(db: Db, held: readonly HeldKey[]): Promise<Settled> {
+  await keepProgress(
+    db,
+    held.filter((key) => (key.site ?? null) !== null),
+  );
+  return { drop: [], lost: [] };
+}
+
 async function keepProgress(db: Db, held: readonly HeldKey[]): Promise<void> {
   if (held.length === 0) return;
   const given = db.table({
@@ -185,9 +196,10 @@ async function keepProgress(db: Db, held: readonly HeldKey[]): Promise<void> {
     m_idx: ['bigint', held.map((key) => key.idx)],
     m_attempt: ['bigint', held.map((key) => key.attempt)],
     m_progress: ['text', held.map((key) => key.progress)],
+    m_site: ['text', held.map((key) => key.site ?? null)],
   });
-  await db.run(sql`update tasks set progress = m_progress, revision = revision + 1, sequence = ${db.nextSequence} from ${given} as given
-    where submission_id = m_submission and idx = m_idx and attempt = m_attempt and state = 'running' and (progress is null or progress <> m_progress)`);
+  await db.run(sql`update tasks set progress = coalesce(m_progress, progress), site_state = coalesce(m_site, site_state), revision = revision + 1, sequence = ${db.nextSequence} from ${given} as given
+    where submission_id = m_submission and idx = m_idx and attempt = m_attempt and state = 'running' and (coalesce(progress, '') <> coalesce(m_progress, progress, '') or coalesce(site_state, '') <> coalesce(m_site, site_state, ''))`);
 }
 
 async function unheld(db: Db, input: ExchangeInput): Promise<ClaimedRow[]> {

@@ -22,6 +22,9 @@ export async function forgetSubmission(db: Db, input: { id: number }): Promise<F
   await db.run(
     sql`update submissions set gate = 'loading', request_id = null, claimable = 0, waiting_since = 0, question = null where id = ${id}`,
   );
+  await db.run(
+    sql`update jobs set state = 'EXPIRED', submission_id = null, finished_at = coalesce(finished_at, ${db.now}) where submission_id = ${id}`,
+  );
   await recordDeltas(
     db,
     (Object.keys(counts) as (keyof typeof counts)[]).map((state) => ({

@@ -18,12 +18,13 @@ export interface TaskListRow {
   readonly started_at: number | null;
   readonly finished_at: number | null;
   readonly progress: string | null;
+  readonly site_state: string | null;
   readonly worker_number: number | null;
   readonly host: string | null;
 }
 
 const TASK = sql`t.submission_id, t.idx, p.name as project, s.name, t.state, s.gate, t.attempt, t.exit_code, t.reason, s.created_at, t.started_at, t.finished_at,
-  t.progress, w.number as worker_number, w.host`;
+  t.progress, t.site_state, w.number as worker_number, w.host`;
 const FROM = sql`from tasks t join submissions s on s.id = t.submission_id join projects p on p.id = s.project_id left join workers w on w.session_id = t.session_id`;
 
 export interface TaskFilter {

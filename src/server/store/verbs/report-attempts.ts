@@ -47,11 +47,16 @@ export async function reportAttempts(db: Db, session: string, reports: readonly 
     judged.filter((one) => one.answer !== 'accepted' && one.answer !== 'wrong-secret' && one.answer !== 'unknown-task'),
   );
   await keepFiles(db, tasks, judged);
+  for (const { report, move } of judged) if (move && report.site) await keepSite(db, report);
   await settleCheckpoints(
     db,
     judged.filter((one) => ((one.move?.task.extras ?? 0) & EXTRAS.checkpoint) !== 0),
   );
   return judged.map((one) => one.answer);
+}
+
+async function keepSite(db: Db, { submission, idx, site }: StoredReport): Promise<void> {
+  await db.run(sql`update tasks set site_state = ${site ?? null} where submission_id = ${submission} and idx = ${idx}`);
 }
 
 /** Also of reports that are kept aside: they may count after all. */

@@ -22,6 +22,8 @@ export interface StoredReport {
   readonly logs: readonly StoredLog[];
   /** Of outputs and logs. */
   readonly digests: readonly string[];
+  /** JSON: where it was, if it lived at a site. */
+  readonly site?: string | null;
   /** The checkpoint that the attempt began from. */
   readonly checkpoint: { readonly attempt: number; readonly number: number } | null;
 }

@@ -29,6 +29,7 @@ export interface WorkerRow {
   readonly attention: number;
   readonly follow_until: number;
   readonly reserved_queue: number | null;
+  readonly batch_hold: number;
 }
 
 /** The session that a worker had before, and what of it the worker still has in its hands. */
@@ -56,6 +57,7 @@ export interface NewWorker {
   readonly labels: string;
   readonly projects: readonly number[] | null;
   readonly remainingSeconds: number | null;
+  readonly batchHold?: boolean;
   readonly replaces: OldSession | null;
   readonly lease: LeaseSettings;
 }
@@ -74,17 +76,19 @@ export async function registerWorker(db: Db, worker: NewWorker): Promise<{ numbe
   const row = await firstRow<{ number: number }>(
     db,
     sql`insert into workers
-      (session_id, secret_hash, token_id, name, host, pid, zone, share, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, replaces, state)
+      (session_id, secret_hash, token_id, name, host, pid, zone, share, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, batch_hold, replaces, state)
     values (${worker.session}, ${worker.secretHash}, ${worker.tokenId}, ${worker.name}, ${worker.host}, ${worker.pid}, ${worker.zone}, ${worker.share}, ${worker.version},
       ${JSON.stringify(worker.kinds)}, ${worker.total}, ${worker.labels}, ${worker.projects === null ? null : JSON.stringify(worker.projects)},
-      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.replaces?.session ?? null}, 'alive')
+      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.batchHold ? 1 : 0}, ${worker.replaces?.session ?? null}, 'alive')
     returning number`,
   );
   if (worker.replaces) {
     const old = await lockWorker(db, worker.replaces.session);
     if (old && old.secret_hash === worker.replaces.secretHash && old.state !== 'ended') {
       await takeOver(db, worker.session, worker.replaces);
-      await loseWorkers(db, [old.session_id], sql`state <> 'ended'`);
+      // What an agent does not know of was never sent out: nothing of it ran.
+      if (old.batch_hold === 1) await giveBack(db, old.session_id, 'its agent had not begun with it');
+      else await loseWorkers(db, [old.session_id], sql`state <> 'ended'`);
     }
   }
   return { number: row?.number ?? 0, now: db.now };
@@ -103,18 +107,28 @@ async function takeOver(db: Db, session: string, old: OldSession): Promise<void>
     and (submission_id, idx, attempt) in (select m_submission, m_idx, m_attempt from ${held} as given)`);
 }
 
-/** Gives up for lost every worker whose lease ran out; what they ran is charged and queued again. Returns how many tasks. */
+/**
+ * Gives up for lost every worker whose lease ran out; what they ran is charged and queued again. Returns how many tasks.
+ * What lives in a batch system is not lost by the silence of the agent that holds it: it stays that agent's.
+ */
 export async function rescueExpired(db: Db): Promise<number> {
   if (!(await isOnlyRescuer(db))) return 0;
+  await silenceHolders(db);
   const expired = await db.rows<{
     session_id: string;
-  }>(sql`select session_id from workers where state = 'alive' and lease_until < ${db.now}
+  }>(sql`select session_id from workers where state = 'alive' and lease_until < ${db.now} and batch_hold = 0
     order by lease_until limit 100`);
   return loseWorkers(
     db,
     expired.map((worker) => worker.session_id),
     sql`state = 'alive' and lease_until < ${db.now}`,
   );
+}
+
+async function silenceHolders(db: Db): Promise<void> {
+  const silent = sql`state = 'alive' and lease_until < ${db.now} and batch_hold = 1`;
+  const found = await db.rows(sql`select session_id from workers where ${silent} order by session_id ${db.lock.rows}`);
+  if (found.length > 0) await db.run(sql`update workers set state = 'lost', reserved_queue = null where ${silent}`);
 }
 
 /** Two servers that rescue at once would lock each other's workers: the second leaves it to the first. */
@@ -186,14 +200,22 @@ export async function keepEnds(db: Db, tasks: readonly TaskRow[], outcome: strin
     from ${given} as given where true on conflict (submission_id, idx, attempt) do nothing`);
 }
 
-/** A worker ends as planned: what it still holds goes back, uncharged, and its session is over. */
+/** A worker ends as planned: what it still holds goes back, uncharged, and its session is over. An agent's jobs stay its own. */
 export async function leaveWorker(
   db: Db,
   input: { session: string; sessionSecret: string },
 ): Promise<number | undefined> {
   const worker = await lockWorker(db, input.session);
   if (!worker || worker.secret_hash !== sha256(input.sessionSecret)) return undefined;
-  const tasks = await endSessions(db, [input.session], sql`state = 'ended', lease_until = ${db.now}`, sql`true`);
+  if (worker.batch_hold === 1) {
+    await db.run(sql`update workers set state = 'lost', lease_until = ${db.now} where session_id = ${input.session}`);
+    return 0;
+  }
+  return giveBack(db, input.session, 'the worker ended as planned');
+}
+
+async function giveBack(db: Db, session: string, why: string): Promise<number> {
+  const tasks = await endSessions(db, [session], sql`state = 'ended', lease_until = ${db.now}`, sql`true`);
   await applyMoves(
     db,
     tasks.map(
@@ -207,7 +229,7 @@ export async function leaveWorker(
       }),
     ),
   );
-  await keepEnds(db, tasks, 'released', 'the worker ended as planned');
+  await keepEnds(db, tasks, 'released', why);
   return tasks.length;
 }
 
