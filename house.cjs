@@ -35,6 +35,16 @@ const HOUSE = {
     'ground/content',
     'ground/protocol',
   ],
+  'worker/agent': [
+    'worker/scheduler',
+    'worker/transport',
+    'worker/staging',
+    'ground/claimant',
+    'ground/client',
+    'ground/base',
+    'ground/content',
+    'ground/protocol',
+  ],
   'face/cli': ['ground/client', 'ground/base', 'ground/content', 'ground/protocol'],
 };
 

@@ -31,10 +31,20 @@ export async function cli(argv: readonly string[], own: Partial<CliContext> = {}
     serve: start,
     worker: start,
     cache: NO_CACHE,
+    agent: () => Promise.reject(new Error('no agent here')),
+    askAgent: NO_AGENT,
+    checkSite: () => Promise.reject(new Error('no sites here')),
+    openTerminal: () => undefined,
     ...own,
   });
   return { code, stdout: stdout.text(), stderr: stderr.text(), started };
 }
+
+const NO_AGENT: CliContext['askAgent'] = {
+  questions: () => Promise.reject(new Error('no agent here')),
+  answer: () => Promise.reject(new Error('no agent here')),
+  use: () => Promise.reject(new Error('no agent here')),
+};
 
 const NO_CACHE: CliContext['cache'] = {
   show: () => Promise.reject(new Error('no cache here')),

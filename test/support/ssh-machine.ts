@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
+import { ENGINES } from './daemon-engine.ts';
 import { waitUntil } from './wait-until.ts';
 
 export interface MachineOptions {
@@ -19,7 +20,10 @@ export interface Machine {
 export async function startMachine(directory: string, { host, code }: MachineOptions): Promise<Machine> {
   const script = `set -e
 mount --bind "$1/home" /home
-mount --bind "$1/tmp" /tmp
+# The batch systems of the tests are the one thing of /tmp that is seen there too.
+mkdir -p "$2" "$1/tmp/$(basename "$2")"
+mount --bind "$2" "$1/tmp/$(basename "$2")"
+mount --rbind "$1/tmp" /tmp
 ${code === undefined ? '' : 'mount --bind "$1/pam.d" /etc/pam.d'}
 cd /
 touch "$1/up"
@@ -36,7 +40,7 @@ while :; do sleep 1000; done`;
     '-c',
     script,
   ];
-  const child: ChildProcess = spawn(command[0] as string, [...command.slice(1), 'sh', directory], {
+  const child: ChildProcess = spawn(command[0] as string, [...command.slice(1), 'sh', directory, ENGINES], {
     // unshare of util-linux 2.38 complains when what it waits for is killed.
     stdio: 'ignore',
     detached: true,

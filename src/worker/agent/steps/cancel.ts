@@ -1,0 +1,54 @@
+import { messageOf } from '../../../ground/base/errors.ts';
+import type { CancelOutcome } from '../../scheduler/scheduler.ts';
+import { pause } from '../../staging/retry.ts';
+import type { JournalEntry } from '../journal.ts';
+import { refOf } from './await-end.ts';
+import type { Context } from './context.ts';
+import { withMachine } from './context.ts';
+import { mergeRecord } from './merge.ts';
+import { findSubmitted } from './submit.ts';
+
+const ROUND_MS = 1000;
+/** A batch system that says it cancelled, and shows it running still, is asked again after so many rounds. */
+const ASK_AGAIN_ROUNDS = 30;
+
+/** Ends it in the batch system with all its processes, however long that takes to be reached, and writes down what really happened. */
+export async function cancel(context: Context, entry: JournalEntry): Promise<void> {
+  const happened = await endThere(context, entry);
+  if (!entry.spec.site?.job) return;
+  const text = `cancelled: ${happened}`;
+  const id = `${entry.name}-cancelled`;
+  await mergeRecord(context, entry, [{ kind: 'note', id, at: new Date().toISOString(), text }]).catch(
+    (error: unknown) =>
+      context.log.warn(
+        { task: entry.claim.task, error: messageOf(error) },
+        'what became of a cancelled job could not be written down',
+      ),
+  );
+}
+
+async function endThere(context: Context, entry: JournalEntry): Promise<string> {
+  const { machine } = context;
+  if (entry.phase === 'staging') return 'it had not been submitted yet';
+  if (entry.phase !== 'submitting' && entry.phase !== 'submitted') return 'it had ended already';
+  const batchId = entry.batchId ?? (await withMachine(context, {}, () => findSubmitted(context, entry)));
+  if (batchId === undefined) return 'it had not been submitted yet';
+  const ref = refOf({ ...entry, batchId });
+  const what = `batch job ${batchId} on ${machine.name}`;
+  for (let round = 0; ; round += 1) {
+    if (round % ASK_AGAIN_ROUNDS === 0) {
+      const outcome = await withMachine(context, {}, () => machine.scheduler.cancel(machine.transport, [ref]));
+      const refusal = refusalOf(outcome.get(ref.id));
+      if (refusal !== undefined) return `${what} could not be ended: ${refusal}`;
+      if (outcome.get(ref.id) === 'already-gone') return `${what} was over already`;
+    }
+    const status = (await withMachine(context, {}, () => machine.scheduler.poll(machine.transport, [ref]))).get(ref.id);
+    if (status?.state === 'ended' || status?.state === 'gone') return `${what} was ended`;
+    await pause(ROUND_MS, context.signal);
+    context.signal.throwIfAborted();
+  }
+}
+
+function refusalOf(outcome: CancelOutcome | undefined): string | undefined {
+  return typeof outcome === 'object' ? outcome.failed : undefined;
+}
