@@ -13,6 +13,13 @@ const context = processContext({
     list: async (...how) => (await import('./cache-command.ts')).cacheCommands.list(...how),
     prune: async (...how) => (await import('./cache-command.ts')).cacheCommands.prune(...how),
   },
+  agent: async (options) => (await import('./agent-command.ts')).runAgent(options),
+  askAgent: {
+    questions: async (...how) => (await import('./agent-command.ts')).agentQuestions.questions(...how),
+    answer: async (...how) => (await import('./agent-command.ts')).agentQuestions.answer(...how),
+    use: async (...how) => (await import('./agent-command.ts')).agentQuestions.use(...how),
+  },
+  checkSite: async (options) => (await import('./check-site-command.ts')).runCheckSite(options),
 });
 
 process.exitCode = await runCli(process.argv.slice(2), context);

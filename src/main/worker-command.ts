@@ -1,9 +1,7 @@
-import { readFileSync, statSync } from 'node:fs';
-import pino from 'pino';
-import { PilotageError } from '../ground/base/errors.ts';
 import { createClient } from '../ground/client/client.ts';
 import { httpTransport } from '../ground/client/http-transport.ts';
 import { startWorker, type Worker } from '../worker/worker/worker.ts';
+import { logToStderr, tokenReader } from './log-and-token.ts';
 import { usualWorkDirectory } from './usual-work-directory.ts';
 
 /** What `pilotage worker` was told, already read from flags, environment and files. Sizes in bytes, times in seconds. */
@@ -35,14 +33,9 @@ export interface WorkerCommandOptions {
   readonly verbosity?: number;
 }
 
-const LEVELS = ['warn', 'info', 'debug'];
-
 /** Runs a worker in this process until it ends; resolves with the exit code. */
 export async function runWorker(options: WorkerCommandOptions): Promise<number> {
-  const log = pino(
-    { level: LEVELS[options.verbosity ?? 1] ?? 'debug', base: null, timestamp: pino.stdTimeFunctions.isoTime },
-    toStderr(),
-  );
+  const log = logToStderr(options.verbosity ?? 1);
   const target = {
     url: options.server,
     ...(options.fingerprint === undefined ? {} : { fingerprint: options.fingerprint }),
@@ -69,13 +62,6 @@ export async function runWorker(options: WorkerCommandOptions): Promise<number> 
   }
 }
 
-/** A terminal that was closed takes no more lines; that is no reason to end. */
-function toStderr(): pino.DestinationStream {
-  const destination = pino.destination({ fd: 2, sync: true });
-  destination.on('error', () => {});
-  return destination;
-}
-
 /** TERM, INT and HUP end the worker as planned, a second one at once; USR1 and USR2 let it finish what it runs. */
 function obeySignals(worker: Worker): () => void {
   let asked = false;
@@ -88,25 +74,5 @@ function obeySignals(worker: Worker): () => void {
   for (const [signal, act] of Object.entries(on)) process.on(signal, act);
   return () => {
     for (const [signal, act] of Object.entries(on)) process.off(signal, act);
-  };
-}
-
-/** Refuses a file that others can read. While the file is being replaced the last token serves. */
-function tokenReader(file: string): () => string {
-  let last: string | undefined;
-  const read = (): string => {
-    const { mode } = statSync(file);
-    if ((mode & 0o077) !== 0) {
-      throw new PilotageError('forbidden', `the token file ${file} can be read by others: run 'chmod 600 ${file}'`);
-    }
-    return readFileSync(file, 'utf8').trim();
-  };
-  return () => {
-    try {
-      last = read();
-    } catch (error) {
-      if (last === undefined) throw error;
-    }
-    return last;
   };
 }

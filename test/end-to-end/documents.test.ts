@@ -4,24 +4,31 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { parseJobFile } from '../../src/face/cli/job-file/parse-job-file.ts';
+import { readSites } from '../../src/face/cli/sites/read-sites.ts';
+import { MECHANISMS } from '../../src/ground/protocol/site.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 const SERVE = 'pilotage serve --workers 2 &';
 
-test.each(['README.md', 'docs/tutorial.md', 'docs/data.md', 'docs/reference/cli.md', 'docs/reference/http.md'])(
-  'what %s says can be typed as it stands',
-  (file) => {
-    const blocks = blocksOf(file, 'sh');
-    expect(blocks.length).toBeGreaterThan(0);
-    const home = mkdtempSync(path.join(tmpdir(), 'pilotage-documents-'));
-    try {
-      const output = runAll(blocks, home);
-      expect(output).not.toMatch(/unexpected|internal/);
-    } finally {
-      rmSync(home, { recursive: true, force: true });
-    }
-  },
-);
+test.each([
+  'README.md',
+  'docs/tutorial.md',
+  'docs/data.md',
+  'docs/sites.md',
+  'docs/jobs.md',
+  'docs/reference/cli.md',
+  'docs/reference/http.md',
+])('what %s says can be typed as it stands', (file) => {
+  const blocks = blocksOf(file, 'sh');
+  expect(blocks.length).toBeGreaterThan(0);
+  const home = mkdtempSync(path.join(tmpdir(), 'pilotage-documents-'));
+  try {
+    const output = runAll(blocks, home);
+    expect(output).not.toMatch(/unexpected|internal/);
+  } finally {
+    rmSync(home, { recursive: true, force: true });
+  }
+});
 
 test('the job files of the documents are job files', () => {
   const files = ['README.md', 'docs/data.md', 'docs/reference/job-file.md'].flatMap((file) => blocksOf(file, 'yaml'));
@@ -30,6 +37,11 @@ test('the job files of the documents are job files', () => {
     expect(
       parseJobFile(text, { fileName: 'document.yaml', directory: root, now: new Date() }).steps.length,
     ).toBeGreaterThan(0);
+});
+
+test('the sites of the documents are sites', () => {
+  const files = blocksOf('docs/sites.md', 'yaml');
+  expect(files.flatMap((text) => readSites(text, 'sites.yaml')).length).toBeGreaterThan(Object.keys(MECHANISMS).length);
 });
 
 test('the reference says what the program says', () => {
@@ -71,8 +83,7 @@ function blocksOf(file: string, language: string): string[] {
 /** As one script in a home of its own, on a free port; a document that starts no server finds one running. */
 function runAll(blocks: readonly string[], home: string): string {
   const text = blocks.some((block) => block.includes(SERVE)) ? blocks.join('\n') : [SERVE, ...blocks].join('\n');
-  const started =
-    'pilotage serve --workers 2 --listen 127.0.0.1:0 > server.log 2>&1 & server=$!; trap "kill $server; wait $server" EXIT\nuntil pilotage workers --json 2> /dev/null | grep -q alive; do sleep 0.1; done';
+  const started = `pilotage serve --workers 2 --listen 127.0.0.1:0 > server.log 2>&1 & trap 'kill $(jobs -p); wait' EXIT\nuntil pilotage workers --json 2> /dev/null | grep -q alive; do sleep 0.1; done`;
   const script = `set -euo pipefail\ncd "$HOME"\n${text.replace(SERVE, started)}`;
   return execFileSync('bash', ['-c', script], {
     env: { HOME: home, PATH: `${root}/bin:${process.env.PATH}` },

@@ -1,6 +1,9 @@
 import type { HttpTarget } from '../../ground/client/http-transport.ts';
 import type { Transport } from '../../ground/client/transport.ts';
+import type { Site } from '../../ground/protocol/site.ts';
+import type { SiteCheck } from '../../ground/protocol/site-check.ts';
 import type { S3Access } from './s3-file.ts';
+import { openTerminal, type Terminal } from './terminal.ts';
 
 export interface OutputStream extends NodeJS.WritableStream {
   readonly isTTY?: boolean;
@@ -26,6 +29,87 @@ export interface CliContext {
   worker(options: WorkerOptions): Promise<number>;
   /** The cache of this machine's workers. The usual work directory unless one is named. */
   readonly cache: CacheCommands;
+  /** Sends jobs to sites until it ends. Resolves with the exit code. */
+  agent(options: AgentOptions): Promise<number>;
+  /** Asks the agent of this user for a server, at its socket. Rejects with `unreachable` when none runs. */
+  readonly askAgent: AskAgent;
+  /** Looks whether a site's machines are fit for jobs. What is wrong with one is in the result. */
+  checkSite(options: CheckSiteOptions): Promise<SiteCheck>;
+  /** The person who sits there, whatever the streams are; undefined: nobody does. */
+  openTerminal(): Terminal | undefined;
+}
+
+/** `pilotage site test`. */
+export interface CheckSiteOptions {
+  readonly site: Site;
+  /** Those of the site unless given, as `user`. */
+  readonly machines?: readonly string[];
+  readonly user?: string;
+  readonly acceptHostKeys?: readonly string[];
+  readonly terminal?: AskPerson;
+  readonly signal: AbortSignal;
+}
+
+/** Asks the person at the terminal. `signal` comes when the answer is of no use any more. */
+export type AskPerson = (question: LoginQuestion, signal: AbortSignal) => Promise<string | undefined>;
+
+/** `pilotage agent`. */
+export interface AgentOptions {
+  readonly version: string;
+  readonly server: string;
+  readonly tokenFile: string;
+  readonly fingerprint?: string;
+  readonly sites: readonly Site[];
+  /** Its journal: on a disk that outlives a reboot. */
+  readonly directory: string;
+  readonly projects?: readonly string[];
+  /** Asks the person at the terminal; undefined when there is none. */
+  readonly terminal?: AskPerson;
+  /** Host keys to accept, by their fingerprints. */
+  readonly acceptHostKeys?: readonly string[];
+  /** 1 unless `--verbose` was given. */
+  readonly verbosity: number;
+}
+
+/** What a login needs: a password, the passphrase of a key, a one-time code, or a word on a host key. */
+export interface LoginQuestion {
+  readonly user?: string;
+  readonly machine: string;
+  readonly kind: 'password' | 'passphrase' | 'code' | 'host-key' | 'other';
+  readonly prompt: string;
+  readonly fingerprint?: string;
+  /** What was given before was refused. */
+  readonly wasRefused?: boolean;
+}
+
+export interface OpenLoginQuestion extends LoginQuestion {
+  readonly id: string;
+  readonly wasRefused: boolean;
+}
+
+/** How a site's machine is used by the agent: connections made, commands sent, and how often its batch system is asked. */
+export interface SiteUse {
+  readonly site: string;
+  readonly machine: string;
+  readonly jobs: number;
+  readonly connections: number;
+  readonly commands: number;
+  readonly schedulerCommands: number;
+  readonly polls: number;
+  readonly intervalMs: number;
+}
+
+export interface AskAgent {
+  questions(agent: AgentPlace): Promise<readonly OpenLoginQuestion[]>;
+  /** False: nobody asked that any more. */
+  answer(agent: AgentPlace, id: string, text: string): Promise<boolean>;
+  use(agent: AgentPlace): Promise<readonly SiteUse[]>;
+}
+
+/** Which agent: its directory, and the server that it works for. */
+export interface AgentPlace {
+  readonly directory: string;
+  readonly server: string;
 }
 
 export interface CacheCommands {
@@ -111,7 +195,9 @@ export interface WorkerOptions {
 }
 
 /** The context of a process. `env` is the caller's to read. */
-export function processContext(own: Pick<CliContext, 'env' | 'version' | 'serve' | 'worker' | 'cache'>): CliContext {
+export function processContext(
+  own: Pick<CliContext, 'env' | 'version' | 'serve' | 'worker' | 'cache' | 'agent' | 'askAgent' | 'checkSite'>,
+): CliContext {
   // A reader that has seen enough (`pilotage tasks | head`) is no failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
@@ -124,6 +210,7 @@ export function processContext(own: Pick<CliContext, 'env' | 'version' | 'serve'
     stderr: process.stderr,
     cwd: process.cwd(),
     now: () => new Date(),
+    openTerminal,
     onInterrupt: (listener) => {
       process.on('SIGINT', listener);
       return () => process.off('SIGINT', listener);

@@ -1,13 +1,16 @@
 import { Command } from 'commander';
+import { agentCommand } from './commands/agent.ts';
 import { cacheCommand } from './commands/cache.ts';
 import { cancelCommand } from './commands/cancel.ts';
 import { forgetCommand } from './commands/forget.ts';
+import { jobCommand } from './commands/job.ts';
 import { logsCommand } from './commands/logs.ts';
 import { projectCommand } from './commands/project.ts';
 import { resultsCommand } from './commands/results.ts';
 import { retryCommand } from './commands/retry.ts';
 import { runCommand } from './commands/run.ts';
 import { serveCommand } from './commands/serve.ts';
+import { siteCommand } from './commands/site.ts';
 import { statusCommand } from './commands/status.ts';
 import { submitCommand } from './commands/submit.ts';
 import { taskCommand } from './commands/task.ts';
@@ -99,6 +102,9 @@ const COMMANDS = [
   retryCommand,
   cancelCommand,
   forgetCommand,
+  jobCommand,
+  siteCommand,
+  agentCommand,
   workersCommand,
   projectCommand,
   tokenCommand,

@@ -55,7 +55,7 @@ export async function submitJob(
 }
 
 /** Digests that earlier commands found, unless there is no home to keep them in. */
-function hashCacheOf({ context: { env } }: Invocation): string | undefined {
+export function hashCacheOf({ context: { env } }: Invocation): string | undefined {
   const caches = env.XDG_CACHE_HOME || (env.HOME && path.join(env.HOME, '.cache'));
   return caches ? path.join(caches, 'pilotage', 'hashes') : undefined;
 }

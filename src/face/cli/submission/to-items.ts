@@ -61,7 +61,7 @@ async function* inGroups<T>(all: AsyncIterable<T>, size: number): AsyncIterable<
   if (group.length > 0) yield group;
 }
 
-async function toSpec(step: JobStep, upload: Upload): Promise<TaskSpec> {
+export async function toSpec(step: JobStep, upload: Upload): Promise<TaskSpec> {
   const [inputs = []] = await uploadInputs([await lookUp(sharedInputs(step), {})], upload);
   const { timeLimitSeconds, timeRequestSeconds, memoryLimit, resources, retry } = step;
   return {
