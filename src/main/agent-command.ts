@@ -8,6 +8,7 @@ import { askAgent, openAgentSocket } from '../worker/agent/agent-socket.ts';
 import { createQuestions } from '../worker/agent/questions.ts';
 import { controlDirectory } from './control-directory.ts';
 import { logToStderr, tokenReader } from './log-and-token.ts';
+import { makeWorkerFile } from './worker-file/make-worker-file.ts';
 
 /** Runs an agent in this process until it is told to end; resolves with the exit code. */
 export async function runAgent(options: AgentOptions): Promise<number> {
@@ -36,6 +37,8 @@ export async function runAgent(options: AgentOptions): Promise<number> {
     controlDirectory: controlDirectory(),
     environment: process.env,
     ask: questions.ask,
+    workerFile: makeWorkerFile,
+    ...(fingerprint === undefined ? {} : { fingerprint }),
     ...(options.acceptHostKeys ? { acceptHostKeys: options.acceptHostKeys } : {}),
     ...(options.projects ? { projects: options.projects } : {}),
   });

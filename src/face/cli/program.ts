@@ -5,6 +5,7 @@ import { cancelCommand } from './commands/cancel.ts';
 import { forgetCommand } from './commands/forget.ts';
 import { jobCommand } from './commands/job.ts';
 import { logsCommand } from './commands/logs.ts';
+import { pilotsCommand } from './commands/pilots.ts';
 import { projectCommand } from './commands/project.ts';
 import { resultsCommand } from './commands/results.ts';
 import { retryCommand } from './commands/retry.ts';
@@ -106,6 +107,7 @@ const COMMANDS = [
   siteCommand,
   agentCommand,
   workersCommand,
+  pilotsCommand,
   projectCommand,
   tokenCommand,
   serveCommand,

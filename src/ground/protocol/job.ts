@@ -42,6 +42,10 @@ export const SiteState = closed({
   batchId: Type.Optional(Type.String({ maxLength: 128 })),
   /** What the batch system says, or what is in the way and what the agent does about it. */
   detail: Type.Optional(Type.String({ maxLength: 2000 })),
+  /** The batch system will not start it as it is. */
+  hopeless: Type.Optional(Type.Boolean()),
+  /** Of a pilot: where it ran, in the batch system's words. */
+  node: Type.Optional(Type.String({ maxLength: 256 })),
   /** Sent while somebody looks. */
   processes: Type.Optional(Type.Array(ProcessView, { maxItems: 1000 })),
   processesAt: Type.Optional(Time),

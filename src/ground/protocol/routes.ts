@@ -4,6 +4,7 @@ import { CheckpointReply, CheckpointRequest } from './checkpoint.ts';
 import { ExchangeReply, ExchangeRequest, RegisterReply, RegisterRequest } from './exchange.ts';
 import { JobDetail, JobPage, JobProcesses, JobRecord, JobRequest, JobView, RecordReply } from './job.ts';
 import { HoldsRequest, SourceReply, SourceRequest, TicketKeys } from './peer.ts';
+import { PilotSettingsRequest, PilotsView, SiteName } from './pilot.ts';
 import { ProjectRequest, ProjectView, StatusView } from './project.ts';
 import { Bytes, Count, closed, DigestText, Name } from './schema.ts';
 import { ItemsRequest, SubmissionView, SubmitReply, SubmitRequest } from './submission.ts';
@@ -262,6 +263,36 @@ export const routes = {
     summary: 'End workers at once; what they run goes back to the queue',
     body: WorkerSelection,
     reply: ChangedReply,
+  },
+
+  pilots: {
+    method: 'GET',
+    path: '/pilots',
+    summary: 'Pilots of each site: how many are wanted, on their way and at work, and what is in the way',
+    reply: Type.Array(PilotsView),
+  },
+  setPilots: {
+    method: 'PUT',
+    path: '/pilots/:site',
+    summary: 'Say which pilots may come to a site when tasks wait',
+    params: closed({ site: SiteName }),
+    body: PilotSettingsRequest,
+    reply: PilotsView,
+  },
+  pausePilots: {
+    method: 'POST',
+    path: '/pilots/:site/pause',
+    summary: 'Send no more pilots to a site, or (resume) send them again, also to one that rests after failures',
+    params: closed({ site: SiteName }),
+    body: closed({ paused: Type.Boolean() }),
+    reply: PilotsView,
+  },
+  removePilots: {
+    method: 'DELETE',
+    path: '/pilots/:site',
+    summary: 'Send no pilots to a site any more; those at work go on to their end',
+    params: closed({ site: SiteName }),
+    status: 204,
   },
 
   projects: { method: 'GET', path: '/projects', summary: 'Projects', reply: Type.Array(ProjectView) },

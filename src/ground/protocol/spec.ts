@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { PilotRequest } from './pilot.ts';
 import { Bytes, closed, DigestText, Permissions, Seconds } from './schema.ts';
 
 /** What a task asks for and a worker offers. `named` counts any other resource; `labels` must be equal. */
@@ -98,6 +99,8 @@ export const SiteRequest = closed({
   inputs: Type.Optional(Type.Array(RelativePath, { maxItems: 100_000 })),
   /** Given by the server. */
   job: Type.Optional(closed({ number: Type.String(), uid: Type.String() })),
+  /** It is a worker of ours. Made by the server only. */
+  pilot: Type.Optional(PilotRequest),
 });
 export type SiteRequest = Type.Static<typeof SiteRequest>;
 

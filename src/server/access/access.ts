@@ -135,7 +135,7 @@ async function identifyToken(store: Store, token: string): Promise<Principal | s
   };
 }
 
-/** `task:<id>:<attempt>:<secret>`: good for the project of a task while that attempt runs. */
+/** `task:<id>:<attempt>:<secret>`: good for the project of a task while that attempt runs; of a pilot, to work as long. */
 async function identifyTask(store: Store, token: string): Promise<Principal | string> {
   const [, id = '', attempt = '', secret = ''] = token.split(':');
   const wrong = 'the credential of a task is good only while the task runs';
@@ -148,5 +148,9 @@ async function identifyTask(store: Store, token: string): Promise<Principal | st
     secretHash: sha256(secret),
   });
   if (!found) return wrong;
+  if (found.pilot) {
+    const { projects } = found.pilot;
+    return { name: `pilot-${key.submission}`, tokenId: 0, scopes: ['work'], projects, pilot: key.submission };
+  }
   return { name: found.owner, tokenId: 0, scopes: ['submit', 'read'], projects: [found.project], task: key };
 }

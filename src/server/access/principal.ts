@@ -11,6 +11,8 @@ export interface Principal {
   readonly projects: readonly string[] | null;
   /** Set for the program of a running task, which has a credential of its own. */
   readonly task?: TaskKey;
+  /** Set for a pilot: the submission that it came as. */
+  readonly pilot?: number;
 }
 
 /** Passes, or says which token would be needed. */

@@ -147,6 +147,14 @@ function createHandlers(pool: Pool, access: Access): Handlers {
     drainWorkers: async ({ who, body }) => ({ changed: await pool.instruct(who, namesOf(body), 'drain') }),
     stopWorkers: async ({ who, body }) => ({ changed: await pool.instruct(who, namesOf(body), 'stop') }),
 
+    pilots: ({ who }) => pool.pilots(who),
+    setPilots: ({ who, params, body }) => pool.setPilots(who, params.site, body),
+    pausePilots: ({ who, params, body }) => pool.pausePilots(who, params.site, body.paused),
+    removePilots: async ({ who, params, reply }) => {
+      await pool.removePilots(who, params.site);
+      return reply.code(204).send();
+    },
+
     projects: ({ who }) => pool.projects(who),
     createProject: ({ who, body }) => pool.createProject(who, body.name),
 

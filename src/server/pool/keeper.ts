@@ -1,11 +1,13 @@
 import { messageOf } from '../../ground/base/errors.ts';
 import type { Parts } from './parts.ts';
+import { balancePilots, forgetOldPilots } from './pilots.ts';
 import { endEnding } from './selection.ts';
 
 const TICK_MS = 200;
 const SLOW_TICKS = 5;
 const ALIVE_MS = 5000;
 const ABANDONED_MS = 60_000;
+const PILOTS_MS = 2000;
 
 export interface Keeper {
   /** Something changed: counts are folded with the next tick instead of a later one. */
@@ -14,12 +16,13 @@ export interface Keeper {
   stop(): Promise<void>;
 }
 
-/** What has to happen by itself: counts are added up, leases expire, waiting tasks come due, what is ending is ended. */
+/** What has to happen by itself: counts are added up, leases expire, waiting tasks come due, what is ending is ended, pilots are sent for. */
 export function startKeeper(parts: Omit<Parts, 'dirty'>, serverId: string): Keeper {
   let isDirty = true;
   let tick = 0;
   let lastAlive = 0;
   let lastAbandoned = 0;
+  let lastPilots = 0;
   let stopped = false;
   let round: Promise<void> = Promise.resolve();
   const dirty = () => {
@@ -42,6 +45,11 @@ export function startKeeper(parts: Omit<Parts, 'dirty'>, serverId: string): Keep
     if (now - lastAbandoned > ABANDONED_MS) {
       lastAbandoned = now;
       while ((await parts.store.removeChunk({ olderThanMs: parts.settings.abandonedAfterMs })) > 0);
+      await forgetOldPilots(withDirty);
+    }
+    if (now - lastPilots > PILOTS_MS) {
+      lastPilots = now;
+      await balancePilots(withDirty);
     }
   };
 

@@ -17,6 +17,8 @@ export function toNewSubmission(step: StepFacts, request: SubmitRequestFacts, at
   const items = step.items ?? (single ? [{}] : undefined);
   if (step.items?.length === 0 && request.open !== true)
     throw new PilotageError('bad-spec', `${what} has an empty list of items: there would be nothing to do`);
+  if (step.spec.site?.pilot)
+    throw new PilotageError('bad-spec', `${what}: pilots are sent by the server: 'pilotage pilots set' says where to`);
   refuseBadPaths(step.spec, step.items ?? [], what);
   if (items) refuseUnfilled(step.spec, items, 1, step.name ?? null);
   else if (step.array) refuseUnfilled(step.spec, [{}], step.array.first, step.name ?? null);

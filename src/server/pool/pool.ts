@@ -13,6 +13,7 @@ import { forgetSubmissions } from './forget.ts';
 import * as jobs from './jobs.ts';
 import { type LogWish, readLogs } from './logs.ts';
 import type { Parts } from './parts.ts';
+import * as pilots from './pilots.ts';
 import { projectOf } from './projects.ts';
 import * as queries from './queries.ts';
 import * as selection from './selection.ts';
@@ -120,6 +121,12 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
       return sessions.length;
     },
 
+    pilots: (who: Principal) => pilots.listPilots(parts, who),
+    setPilots: (who: Principal, site: string, settings: pilots.PilotSettingsFacts) =>
+      pilots.setPilots(parts, who, site, settings),
+    pausePilots: (who: Principal, site: string, paused: boolean) => pilots.pausePilots(parts, who, site, paused),
+    removePilots: (who: Principal, site: string) => pilots.removePilots(parts, who, site),
+
     projects: (who: Principal) => queries.listProjects(parts, who),
     async createProject(who: Principal, name: string) {
       requireScope(who, 'admin');
@@ -172,6 +179,7 @@ async function register(parts: Parts, who: Principal, worker: RegisterFacts, pro
     projects,
     remainingSeconds: worker.remainingSeconds,
     batchHold: worker.batchHold === true,
+    pilot: who.pilot ?? null,
     replaces: worker.replaces ? toOldSession(worker.replaces) : null,
     lease: parts.settings,
   });

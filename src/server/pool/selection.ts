@@ -42,6 +42,11 @@ async function cancelOne(parts: Parts, submission: number, idx: number): Promise
   return ended;
 }
 
+/** Each pilot is the one task of its submission. */
+export async function cancelPilots(parts: Parts, submissions: readonly number[]): Promise<void> {
+  for (const submission of submissions) await cancelOne(parts, submission, 1);
+}
+
 /** Ends what is ending, chunk by chunk, so that heartbeats come in between. Also called at a start, for what a crash left. */
 export async function endEnding(parts: Parts): Promise<void> {
   for (;;) {

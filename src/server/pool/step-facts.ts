@@ -58,7 +58,9 @@ export interface SpecFacts {
         readonly labels?: Readonly<Record<string, string>> | undefined;
       }
     | undefined;
-  readonly site?: { readonly name: string; readonly inputs?: readonly string[] | undefined } | undefined;
+  readonly site?:
+    | { readonly name: string; readonly inputs?: readonly string[] | undefined; readonly pilot?: object | undefined }
+    | undefined;
   readonly timeLimitSeconds?: number | undefined;
   readonly timeRequestSeconds?: number | undefined;
 }

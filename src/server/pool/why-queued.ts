@@ -3,6 +3,7 @@ import { formatSize } from '../../ground/base/size.ts';
 import { fits, type Obstacle, obstacles, parseShapeKey, type Shape, type WorkerFacts } from '../core/shape.ts';
 import type { TaskDetailRow } from '../store/verbs/read-tasks.ts';
 import type { Parts } from './parts.ts';
+import { whyNoPilot } from './pilot-reasons.ts';
 import { lossesOf, type Reason } from './why-reason.ts';
 import { workerFacts } from './worker-facts.ts';
 
@@ -24,6 +25,7 @@ export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason
             numbers: { before },
           },
         ];
+  const pilots = await whyNoPilot(parts, shape, row.project);
   if (rows.length === 0) {
     return [
       {
@@ -31,19 +33,20 @@ export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason
         text: "no worker is there: start one with 'pilotage worker', or the server with --workers N",
         numbers: { workers: 0 },
       },
+      ...pilots,
       ...place,
     ];
   }
   const able = working.filter((worker) => fits(shape, workerFacts(worker)));
   if (able.length === 0)
-    return [...impossible(shape, working.map(workerFacts), rows.length - working.length), ...place];
+    return [...impossible(shape, working.map(workerFacts), rows.length - working.length), ...pilots, ...place];
   const busy = able.filter((worker) => worker.running > 0).length;
   const numbers = { able: able.length, workers: working.length, busy };
   const text =
     busy === able.length
       ? `${able.length} of ${working.length} workers could run it, and all of them are at work on other tasks`
       : `${able.length - busy} of ${working.length} workers could run it and have nothing else to do: one will take it in a moment`;
-  return [{ code: 'workers-busy', text, numbers }, ...place, ...lossesOf(row)];
+  return [{ code: 'workers-busy', text, numbers }, ...(busy === able.length ? pilots : []), ...place, ...lossesOf(row)];
 }
 
 /** A job for a site waits for the agent that serves it. */

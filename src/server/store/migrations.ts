@@ -235,6 +235,24 @@ create table late_records (
   job_id bigint not null, digest text not null, received_at bigint not null, record text not null, primary key (job_id, digest)
 ) $CLUSTERED;
 `,
+  // Pilots: what is wanted at each site, and the workers that were sent there. A pilot runs as the one task of a submission.
+  `
+create table pilot_settings (
+  site text primary key, most bigint not null, plan text not null, owner text not null, paused bigint not null default 0,
+  updated_at bigint not null, wanted bigint not null default 0,
+  proven bigint not null default 0, offer text,
+  failures bigint not null default 0, cool_until bigint not null default 0, last_reason text, last_failed_at bigint, nodes text not null default '{}'
+);
+create table pilots (
+  submission_id bigint primary key, site text not null, created_at bigint not null, registered_at bigint, unwanted_since bigint,
+  ended_at bigint, outcome text check (outcome in ('worked', 'failed', 'cancelled')),
+  check ((ended_at is null) = (outcome is null))
+) $CLUSTERED;
+create index pilots_open on pilots (site) where ended_at is null;
+create index pilots_ended on pilots (ended_at) where ended_at is not null;
+alter table workers add column pilot bigint;
+create index workers_pilot on workers (pilot) where pilot is not null;
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

@@ -1,5 +1,6 @@
 import type { Db, Dialect } from './db.ts';
 import * as answers from './verbs/answer-claimed.ts';
+import { balancePilots } from './verbs/balance-pilots.ts';
 import * as blobs from './verbs/blobs.ts';
 import * as checkpoints from './verbs/checkpoints.ts';
 import * as exchangeVerbs from './verbs/exchange.ts';
@@ -8,6 +9,7 @@ import * as gates from './verbs/gates.ts';
 import * as holders from './verbs/holders.ts';
 import * as jobs from './verbs/jobs.ts';
 import { mergeRecord } from './verbs/merge-record.ts';
+import * as pilots from './verbs/pilots.ts';
 import * as projects from './verbs/projects.ts';
 import * as readSubmissions from './verbs/read-submissions.ts';
 import * as readTasks from './verbs/read-tasks.ts';
@@ -43,6 +45,11 @@ export const WRITE_VERBS = {
   openSubmissions: submissions.openSubmissions,
   answerReused: reuse.answerReused,
   answerClaimed: answers.answerClaimed,
+  balancePilots,
+  setPilots: pilots.setPilots,
+  pausePilots: pilots.pausePilots,
+  removePilots: pilots.removePilots,
+  forgetPilots: pilots.forgetPilots,
   createJob: jobs.createJob,
   projectUid: jobs.projectUid,
   mergeRecord,
@@ -92,6 +99,8 @@ export const READ_VERBS = {
   firstTask: readTasks.firstTask,
   unsuccessful: retry.unsuccessful,
   unfinished: retry.unfinished,
+  listPilots: pilots.listPilots,
+  oldPilots: pilots.oldPilots,
   listJobs: jobs.listJobs,
   runningJobs: jobs.runningJobs,
   getJob: jobs.getJob,

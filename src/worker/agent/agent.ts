@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import path from 'node:path';
 import { type Claimant, startClaimant } from '../../ground/claimant/exchange-loop.ts';
 import type { Log } from '../../ground/claimant/executor.ts';
 import { keyOf, openSpool } from '../../ground/claimant/spool.ts';
@@ -8,6 +9,7 @@ import type { Site } from '../../ground/protocol/site.ts';
 import { type AskCredential, credentialMemory } from '../transport/ssh/credentials.ts';
 import { takeAgentDirectory } from './agent-directory.ts';
 import { openJournal } from './journal.ts';
+import type { PilotMeans, WorkerFile } from './pilot/means.ts';
 import { AGENT_TOTAL, createSiteExecutor, type SiteUse } from './site-executor.ts';
 import type { EndPatience } from './steps/await-end.ts';
 import type { WatchOptions } from './watch.ts';
@@ -29,6 +31,10 @@ export interface AgentOptions {
   readonly pollSeconds?: number;
   readonly watchTimes?: WatchOptions;
   readonly patience?: EndPatience;
+  /** Of a self-made certificate, for pilots. */
+  readonly fingerprint?: string;
+  /** Makes the file that pilots are started with. Without it no pilots are sent. */
+  readonly workerFile?: (directory: string) => Promise<WorkerFile>;
 }
 
 export interface Agent {
@@ -53,6 +59,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     journal,
     ask: credentialMemory(options.ask),
     onStopped: stopped.resolve,
+    pilots: pilotMeans(options),
   });
   const spooled = new Set(spool.found.map(keyOf));
   const adopted = journal.found.flatMap((entry) => {
@@ -96,4 +103,19 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     log.info({}, 'agent ended; its jobs go on where they are');
   };
   return { done: end(), stop: stopped.resolve, loginTried: executor.loginTried, stats: executor.stats };
+}
+
+/** The worker file is made once in an agent's life; one that could not be made is tried again for the next pilot. */
+function pilotMeans({ serverUrl, fingerprint, workerFile, directory }: AgentOptions): PilotMeans {
+  let made: Promise<WorkerFile> | undefined;
+  const make =
+    workerFile &&
+    (() => {
+      made ??= workerFile(path.join(directory, 'worker-files')).catch((error: unknown) => {
+        made = undefined;
+        throw error;
+      });
+      return made;
+    });
+  return { serverUrl, ...(fingerprint === undefined ? {} : { fingerprint }), ...(make ? { workerFile: make } : {}) };
 }

@@ -2,6 +2,7 @@ import type { Site } from '../../ground/protocol/site.ts';
 import type { BatchJob } from '../scheduler/scheduler.ts';
 import { FILES, jobBody } from './job-script.ts';
 import type { JournalEntry } from './journal.ts';
+import { pilotCommand, pilotOptions, pilotSetup } from './pilot/pilot-job.ts';
 
 /** What a batch system is told of an attempt. Its directory is known. */
 export function batchJobOf(site: Site, entry: JournalEntry): BatchJob {
@@ -9,6 +10,7 @@ export function batchJobOf(site: Site, entry: JournalEntry): BatchJob {
   const directory = entry.directory as string;
   const { cpus, memory, gpus } = spec.resources ?? {};
   const memoryBytes = spec.memoryLimit ?? memory;
+  const { pilot } = spec.site ?? {};
   const programDirectory = spec.site?.programDirectory ?? site.programDirectory;
   return {
     name,
@@ -16,19 +18,36 @@ export function batchJobOf(site: Site, entry: JournalEntry): BatchJob {
     body: jobBody({
       name,
       directory,
-      work: workOf(site, entry),
-      setup: site.setup,
-      environment: environmentOf(site, entry),
-      command: spec.command ?? ['true'],
+      ...whatRuns(site, entry),
       ...(programDirectory === undefined ? {} : { programDirectory }),
     }),
     stdout: `${directory}/${FILES.batchOut}`,
     stderr: `${directory}/${FILES.batchErr}`,
-    options: site.queueOptions,
+    options: [...site.queueOptions, ...(pilot ? pilotOptions(site.scheduler, pilot) : [])],
     ...(spec.timeLimitSeconds === undefined ? {} : { wallTimeSeconds: spec.timeLimitSeconds }),
     ...(cpus === undefined ? {} : { cpus }),
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(gpus === undefined ? {} : { gpus }),
+  };
+}
+
+function whatRuns(site: Site, entry: JournalEntry) {
+  const { spec, name, pilot: there } = entry;
+  const directory = entry.directory as string;
+  const pilot = spec.site?.pilot;
+  if (!pilot || !there) {
+    return {
+      work: workOf(site, entry),
+      setup: site.setup,
+      environment: environmentOf(site, entry),
+      command: spec.command ?? ['true'],
+    };
+  }
+  return {
+    work: directory,
+    setup: [pilotSetup(directory), ...site.setup],
+    environment: {},
+    command: pilotCommand(name, directory, pilot, there),
   };
 }
 

@@ -16,6 +16,7 @@ import type { Claim, Report } from '../../ground/protocol/exchange.ts';
 import type { RecordEntry } from '../../ground/protocol/job.ts';
 import type { TaskSpec } from '../../ground/protocol/spec.ts';
 import type { BatchId, BatchName } from '../scheduler/scheduler.ts';
+import type { PilotThere } from './pilot/pilot-job.ts';
 import type { SubJob } from './read-record.ts';
 
 /** How a program ended, as far as it is known. */
@@ -43,6 +44,8 @@ export interface JournalEntry {
   readonly entries?: readonly RecordEntry[];
   readonly subJobs?: readonly SubJob[];
   readonly cancelled?: boolean;
+  /** Of a pilot: what is started there. */
+  readonly pilot?: PilotThere;
 }
 
 export interface Journal {

@@ -10,6 +10,7 @@ import { batchName } from '../scheduler/batch-name.ts';
 import type { BatchName } from '../scheduler/scheduler.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import { type Machine, type MachineOptions, openMachine } from './machine.ts';
+import type { PilotMeans } from './pilot/means.ts';
 import { type SiteJob, type SiteJobOptions, startSiteJob } from './site-job.ts';
 import type { EndPatience } from './steps/await-end.ts';
 import { startWatch, type Watch, type WatchOptions } from './watch.ts';
@@ -22,6 +23,7 @@ export interface SiteExecutorOptions extends MachineOptions {
   readonly onStopped: () => void;
   readonly watchTimes?: WatchOptions;
   readonly patience?: EndPatience;
+  readonly pilots: PilotMeans;
 }
 
 export interface SiteUse {
@@ -104,6 +106,7 @@ export function createSiteExecutor(options: SiteExecutorOptions): SiteExecutor {
       loginTried,
       inTurn,
       onStopped: options.onStopped,
+      pilots: options.pilots,
       ...(options.patience ? { patience: options.patience } : {}),
     };
     const job = startSiteJob(entry, settings);
@@ -122,7 +125,10 @@ export function createSiteExecutor(options: SiteExecutorOptions): SiteExecutor {
       if (typeof found === 'string') return refused(claim, found);
       const machine = spec.site?.machine ?? chooseMachine(found);
       const name = nameOf(claim);
-      return startEntry({ claim, spec: withValues(spec), name, machine, phase: 'staging' }, found);
+      return startEntry(
+        { claim, spec: spec.site?.pilot ? spec : withValues(spec), name, machine, phase: 'staging' },
+        found,
+      );
     },
     adopt(entry) {
       const found = sites.find(({ name }) => name === entry.spec.site?.name);
@@ -186,7 +192,7 @@ function siteFor(sites: readonly Site[], spec: TaskSpec): Site | string {
     return `the site '${name}' has no machine '${machine}' (it has ${site.machines.join(', ')}), and its configuration allows no others (userExtensible)`;
   if (machine === undefined && site.machines.length === 0)
     return `the site '${name}' lists no machines: name one with --machine`;
-  if (site.staging === 'shared' && !projectDirectory?.startsWith('/'))
+  if (site.staging === 'shared' && !spec.site?.pilot && !projectDirectory?.startsWith('/'))
     return `at the site '${name}' files are shared: the job has to say in which directory (--project-dir, an absolute path)`;
   return site;
 }

@@ -7,6 +7,9 @@ import type { SiteState } from '../../ground/protocol/job.ts';
 import { createJobOutput } from './job-output.ts';
 import type { Ending, Journal, JournalEntry } from './journal.ts';
 import type { Machine } from './machine.ts';
+import { bringPilotBack } from './pilot/bring-pilot-back.ts';
+import type { PilotMeans } from './pilot/means.ts';
+import { reopenTunnel, stagePilot } from './pilot/stage-pilot.ts';
 import { awaitEnd, type EndPatience } from './steps/await-end.ts';
 import { bringBack } from './steps/bring-back.ts';
 import { cancel } from './steps/cancel.ts';
@@ -29,6 +32,7 @@ export interface SiteJobOptions {
   /** The claimant ends as planned: nothing is ended there. */
   readonly onStopped: () => void;
   readonly patience?: EndPatience;
+  readonly pilots: PilotMeans;
 }
 
 export interface SiteJob {
@@ -49,6 +53,7 @@ export function startSiteJob(first: JournalEntry, options: SiteJobOptions): Site
   const isSettled = Promise.withResolvers<void>();
   const reported = Promise.withResolvers<Report>();
   const output = createJobOutput(first.claim);
+  const isPilot = first.spec.site?.pilot !== undefined;
   const wasSubmitting = first.phase === 'submitting';
   let entry = first;
   let site: SiteState = { phase: 'staging', machine: machine.name };
@@ -72,6 +77,7 @@ export function startSiteJob(first: JournalEntry, options: SiteJobOptions): Site
       return { phase, ...(at === undefined ? {} : { machine: at }), ...(batchId === undefined ? {} : { batchId }) };
     },
     loginTried: options.loginTried,
+    pilots: options.pilots,
   });
 
   const course = async (): Promise<void> => {
@@ -79,8 +85,10 @@ export function startSiteJob(first: JournalEntry, options: SiteJobOptions): Site
     // A submission is brought to its end: what was handed over has to be known.
     const submitting = context(detached.signal);
     try {
+      if (entry.pilot?.tunnel) void reopenTunnel(wanted, entry);
       if (entry.phase === 'staging') await journal.keep(entry);
-      if (entry.phase === 'staging') entry = await inTurn(() => stage(wanted, entry), wanted.signal);
+      if (entry.phase === 'staging')
+        entry = await inTurn(() => (isPilot ? stagePilot : stage)(wanted, entry), wanted.signal);
       wanted.signal.throwIfAborted();
       if (entry.phase === 'submitting') entry = await submit(submitting, entry, wasSubmitting);
       if (entry.phase === 'submitted') entry = await awaitEnd(wanted, entry, { watch, output, ...patienceOf(options) });
@@ -92,7 +100,7 @@ export function startSiteJob(first: JournalEntry, options: SiteJobOptions): Site
       entry =
         entry.batchId === undefined
           ? await wanted.keep({ ...entry, phase: 'merging', report: bareReport(entry), entries: [] })
-          : await inTurn(() => bringBack(wanted, entry, output), wanted.signal);
+          : await inTurn(() => (isPilot ? bringPilotBack : bringBack)(wanted, entry, output), wanted.signal);
     }
     if (entry.phase === 'merging') entry = await merge(wanted, entry);
     reported.resolve(entry.report as Report);

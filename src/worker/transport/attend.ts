@@ -1,6 +1,7 @@
 import type { PilotageError } from '../../ground/base/errors.ts';
 import { interrupted, timedOut } from './failures.ts';
 import type { Command, Ended, Outcome, Shell } from './shell.ts';
+import type { Forward } from './ssh/forward.ts';
 
 /** A command with what may end it early. */
 export interface Order extends Command {
@@ -38,6 +39,7 @@ export async function attend(shell: Shell, order: Order, machine: string): Promi
 export interface Reach {
   execute(order: Order): Promise<Ended>;
   connect(signal?: AbortSignal): Promise<void>;
+  forward?(wanted: Forward): Promise<number>;
   stats(): { connections: number; commands: number };
   close(): Promise<void>;
 }

@@ -32,6 +32,7 @@ export function transportOver(over: Over): Transport {
       throw notStarted('transfer-failed', `'${remote}' on '${machine}' could not be read: ${stderr.text().trim()}`);
     },
     connect: reach.connect,
+    ...(reach.forward ? { forward: reach.forward } : {}),
     stats: reach.stats,
     close: reach.close,
   };

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import type { Forward } from './ssh/forward.ts';
 
 /** How a machine is reached. */
 export interface Transport {
@@ -21,6 +22,11 @@ export interface Transport {
   read(remote: string, piece: Piece): Promise<Uint8Array | undefined>;
   /** Connects now if it is not connected, and asks for what that takes. */
   connect(signal?: AbortSignal): Promise<void>;
+  /**
+   * Leads a port there to an address here, as long as this transport lives, also over connections that come after;
+   * resolves with the port. Where there is none, this way to a machine cannot.
+   */
+  forward?(wanted: Forward): Promise<number>;
   stats(): TransportStats;
   /** Ends connections and what still runs over them. The promises of those commands reject. */
   close(): Promise<void>;

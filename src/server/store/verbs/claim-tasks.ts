@@ -42,8 +42,9 @@ export interface ClaimResult {
   readonly reservedQueue: number | null;
 }
 
-interface Queue {
+export interface Queue {
   readonly id: number;
+  readonly projectId: number;
   readonly shape: Shape;
 }
 
@@ -101,7 +102,7 @@ function mayWaitThere(shape: Shape): boolean {
 }
 
 /** The queues that have something to claim, found by skipping from one to the next in the index. */
-async function activeQueues(db: Db, projects: readonly number[] | null): Promise<Queue[]> {
+export async function activeQueues(db: Db, projects: readonly number[] | null): Promise<Queue[]> {
   const rows = await db.rows<{ id: number; project_id: number; key: string }>(sql`
     with recursive active(queue_id) as (
       select min(queue_id) from submissions where claimable = 1
@@ -112,7 +113,7 @@ async function activeQueues(db: Db, projects: readonly number[] | null): Promise
     select q.id, q.project_id, sh.key from active join queues q on q.id = active.queue_id join shapes sh on sh.id = q.shape_id`);
   return rows
     .filter((row) => projects === null || projects.includes(row.project_id))
-    .map((row) => ({ id: row.id, shape: parseShapeKey(row.key) }));
+    .map((row) => ({ id: row.id, projectId: row.project_id, shape: parseShapeKey(row.key) }));
 }
 
 /** What the worker has less what the tasks take that the database knows it runs. */

@@ -13,6 +13,7 @@ export interface TokenRow {
   readonly revoked_at: number | null;
 }
 
+const HAND_BACK_MS = 120_000;
 const COLUMNS = sql`id, name, scopes, projects, created_at, expires_at, revoked_at`;
 
 export async function createToken(
@@ -52,16 +53,31 @@ export async function revokeToken(db: Db, input: { id: number }): Promise<TokenR
   return row ?? null;
 }
 
-/** A running attempt, by the hash of its secret: the credential of its program. */
+/**
+ * A running attempt, by the hash of its secret: the credential of its program. That of a pilot lets it work, in the
+ * projects of its plan (null: in all), and, when it was cancelled, hand back what it runs.
+ */
 export async function findAttemptCredential(
   db: Db,
   input: { submission: number; idx: number; attempt: number; secretHash: string },
-): Promise<{ project: string; owner: string } | null> {
-  const row = await firstRow<{ project: string; owner: string; secret_hash: string }>(
+): Promise<{ project: string; owner: string; pilot: { projects: string[] | null } | null } | null> {
+  const row = await firstRow<{
+    project: string;
+    owner: string;
+    secret_hash: string;
+    pilot: number | null;
+    spec: string;
+  }>(
     db,
-    sql`select p.name as project, s.owner, t.secret_hash from tasks t
-    join submissions s on s.id = t.submission_id join projects p on p.id = s.project_id
-    where t.submission_id = ${input.submission} and t.idx = ${input.idx} and t.attempt = ${input.attempt} and t.state = 'running'`,
+    sql`select p.name as project, s.owner, t.secret_hash, pi.submission_id as pilot,
+      case when pi.submission_id is null then '{}' else s.spec end as spec from tasks t
+    join submissions s on s.id = t.submission_id join projects p on p.id = s.project_id left join pilots pi on pi.submission_id = s.id
+    where t.submission_id = ${input.submission} and t.idx = ${input.idx} and t.attempt = ${input.attempt}
+      and (t.state = 'running' or (pi.submission_id is not null and t.state = 'cancelled' and t.finished_at > ${db.now - HAND_BACK_MS}))`,
   );
-  return row && row.secret_hash === input.secretHash ? { project: row.project, owner: row.owner } : null;
+  if (row?.secret_hash !== input.secretHash) return null;
+  const { project, owner, pilot } = row;
+  if (pilot === null) return { project, owner, pilot: null };
+  const { site } = JSON.parse(row.spec) as { site?: { pilot?: { projects?: string[] } } };
+  return { project, owner, pilot: { projects: site?.pilot?.projects ?? null } };
 }

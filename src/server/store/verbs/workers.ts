@@ -30,6 +30,8 @@ export interface WorkerRow {
   readonly follow_until: number;
   readonly reserved_queue: number | null;
   readonly batch_hold: number;
+  /** The submission that it came as, if it is a pilot. */
+  readonly pilot: number | null;
 }
 
 /** The session that a worker had before, and what of it the worker still has in its hands. */
@@ -58,6 +60,7 @@ export interface NewWorker {
   readonly projects: readonly number[] | null;
   readonly remainingSeconds: number | null;
   readonly batchHold?: boolean;
+  readonly pilot?: number | null;
   readonly replaces: OldSession | null;
   readonly lease: LeaseSettings;
 }
@@ -76,12 +79,16 @@ export async function registerWorker(db: Db, worker: NewWorker): Promise<{ numbe
   const row = await firstRow<{ number: number }>(
     db,
     sql`insert into workers
-      (session_id, secret_hash, token_id, name, host, pid, zone, share, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, batch_hold, replaces, state)
+      (session_id, secret_hash, token_id, name, host, pid, zone, share, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, batch_hold, pilot, replaces, state)
     values (${worker.session}, ${worker.secretHash}, ${worker.tokenId}, ${worker.name}, ${worker.host}, ${worker.pid}, ${worker.zone}, ${worker.share}, ${worker.version},
       ${JSON.stringify(worker.kinds)}, ${worker.total}, ${worker.labels}, ${worker.projects === null ? null : JSON.stringify(worker.projects)},
-      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.batchHold ? 1 : 0}, ${worker.replaces?.session ?? null}, 'alive')
+      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.batchHold ? 1 : 0}, ${worker.pilot ?? null}, ${worker.replaces?.session ?? null}, 'alive')
     returning number`,
   );
+  if (worker.pilot)
+    await db.run(
+      sql`update pilots set registered_at = coalesce(registered_at, ${db.now}) where submission_id = ${worker.pilot}`,
+    );
   if (worker.replaces) {
     const old = await lockWorker(db, worker.replaces.session);
     if (old && old.secret_hash === worker.replaces.secretHash && old.state !== 'ended') {

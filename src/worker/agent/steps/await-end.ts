@@ -100,12 +100,16 @@ function show(context: Context, status: BatchStatus | undefined, hasStarted: boo
       const detail = hopeless
         ? `${said ?? 'it is held'}: it will not start as it is; cancel it, and ask for less`
         : said;
-      context.show({ phase: 'pending', detail });
+      context.show({ phase: 'pending', detail, hopeless: hopeless ? true : undefined });
       return;
     }
     case 'running':
     case 'ending':
-      context.show({ phase: 'running', detail: status.state === 'ending' ? 'it is being ended' : undefined });
+      context.show({
+        phase: 'running',
+        hopeless: undefined,
+        detail: status.state === 'ending' ? 'it is being ended' : undefined,
+      });
       return;
     case 'unknown':
       context.show({ detail: `the batch system says: ${status.words}` });

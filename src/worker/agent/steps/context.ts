@@ -5,12 +5,14 @@ import type { SiteState } from '../../../ground/protocol/job.ts';
 import { pause } from '../../staging/retry.ts';
 import type { Ending, JournalEntry } from '../journal.ts';
 import type { Machine } from '../machine.ts';
+import type { PilotMeans } from '../pilot/means.ts';
 
 /** What the steps of one job have in common. */
 export interface Context {
   readonly machine: Machine;
   readonly client: Client;
   readonly log: Log;
+  readonly pilots: PilotMeans;
   /** Of the attempt, here. */
   readonly local: string;
   /** Comes when nobody wants the job any more, or when the agent ends: what can wait is given up. */

@@ -112,15 +112,16 @@ async function layOut(
 }
 
 /** `$USER` in a directory's name is who we are there. Resolves with its absolute name. */
-async function makeDirectory(context: Context, { name, spec }: JournalEntry): Promise<string> {
+export async function makeDirectory(context: Context, { name, spec }: JournalEntry, below?: string): Promise<string> {
   const { site, transport } = context.machine;
   const programs = spec.site?.programDirectory ?? site.programDirectory;
-  const wanted = site.staging === 'shared' ? `${projectDirectoryOf(spec.site)}/.pilotage` : site.temporaryDirectory;
+  const isBesideProject = below === undefined && site.staging === 'shared';
+  const wanted = isBesideProject ? `${projectDirectoryOf(spec.site)}/.pilotage` : (below ?? site.temporaryDirectory);
   const { exitCode, stdout, stderr } = await transport.run(
     `umask 077
 USER=$(id -un); export USER
 ${programs === undefined ? '' : `[ -d ${withUser(programs)} ] || exit ${NO_PROGRAMS}`}
-${site.staging === 'shared' ? `[ -d ${quote(projectDirectoryOf(spec.site))} ] || exit ${NO_PROJECT}` : ''}
+${isBesideProject ? `[ -d ${quote(projectDirectoryOf(spec.site))} ] || exit ${NO_PROJECT}` : ''}
 base=${withUser(wanted)}
 mkdir -p "$base"/${name} || exit ${NO_ROOM}
 cd "$base"/${name} || exit ${NO_ROOM}
@@ -157,7 +158,7 @@ export function withUser(directory: string): string {
 }
 
 /** The script comes by the standard input of the command that unpacks: one round trip for both. */
-async function writeScript(context: Context, entry: JournalEntry, unpack: string): Promise<void> {
+export async function writeScript(context: Context, entry: JournalEntry, unpack: string): Promise<void> {
   const { machine, signal } = context;
   const directory = entry.directory as string;
   const text = machine.scheduler.script(batchJobOf(machine.site, entry));

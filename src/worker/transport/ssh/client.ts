@@ -26,6 +26,8 @@ export interface Client {
   master(socket: string): string[];
   /** A shell over such a connection, and over that only. */
   session(socket: string): string[];
+  /** Has the master of such a connection lead a port there to here. */
+  forward(socket: string, what: string): string[];
   /** A shell over a connection of its own. */
   direct(): string[];
 }
@@ -58,6 +60,8 @@ export function prepareClient(options: ClientOptions): Client {
       ...[...common, '-o', 'ControlMaster=no', '-S', socket, '-o', 'ProxyCommand=/bin/false'],
       ...['--', machine, LOGIN_COMMAND],
     ],
+    // Without our configuration, which clears all forwardings that users' own files may ask for.
+    forward: (socket, what) => ['-F', '/dev/null', '-S', socket, '-O', 'forward', '-R', what, '--', machine],
     direct: () => [...common, ...none, '--', machine, LOGIN_COMMAND],
   };
 }

@@ -7,6 +7,7 @@ import { brokenOff, closed, interrupted, notStarted } from '../failures.ts';
 import { type Broken, type Ended, openShell, type Shell } from '../shell.ts';
 import { type Client, clientEnvironment } from './client.ts';
 import type { Dialer } from './dial.ts';
+import { type Forward, requestForward } from './forward.ts';
 import { openGate } from './gate.ts';
 import { idleShells } from './idle-shells.ts';
 import { type Master, startMaster } from './master.ts';
@@ -24,12 +25,14 @@ const SESSIONS = 8;
 /** A server that refuses even a lone session so often takes none. */
 const LONE_REFUSALS = 6;
 const KILL_MS = 10_000;
+const FORWARD_AGAIN_MS = 3000;
 
 export function multiplexed(connecting: Connecting): Reach {
   const { machine, tries, client, dialer, environment } = connecting;
   const gate = openGate(SESSIONS);
   const sessions = new Set<Shell>();
   const idle = idleShells();
+  const forwards: Forward[] = [];
   let master: Promise<Master> | undefined;
   let connections = 0;
   let commands = 0;
@@ -40,7 +43,22 @@ export function multiplexed(connecting: Connecting): Reach {
     const socket = `${client.files}-${connections}`;
     const dialled = await dialer.dial((askpass) => startMaster(client, socket, environment, askpass));
     if (isClosed) dialled.kill();
+    for (const wanted of forwards) void renew(dialled, wanted);
     return dialled;
+  };
+  /** Under the same port as before, which a connection that broke off may hold for a while longer. */
+  const renew = async (through: Master, wanted: Forward): Promise<void> => {
+    while (!through.isGone && !isClosed) {
+      const given = await requestForward(client, through.socket, wanted).catch(() => undefined);
+      if (given !== undefined) return;
+      await pause(FORWARD_AGAIN_MS, undefined);
+    }
+  };
+  const forward = async (wanted: Forward): Promise<number> => {
+    const through = await connected();
+    const port = await requestForward(client, through.socket, wanted);
+    forwards.push({ ...wanted, port });
+    return port;
   };
   const forget = (gone: Promise<Master> | undefined): void => {
     if (master === gone) master = undefined;
@@ -128,6 +146,7 @@ export function multiplexed(connecting: Connecting): Reach {
       return execute(order);
     },
     connect: async (signal) => void (await unlessAborted(connected(), signal, machine)),
+    forward,
     stats: () => ({ connections, commands }),
     close: async () => {
       isClosed = true;
