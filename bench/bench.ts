@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { cpuPerTask, millionArray } from './million.ts';
 import { nullTasks } from './null-tasks.ts';
 import { machine, median, residentMb, startServer } from './server.ts';
+import { sites } from './sites.ts';
 import { hashingMibPerSecond, hasRsync, type Staged, stage, stagingSource } from './staging.ts';
 import { floorPerSecond, loneTaskMs, serverWithWorker, truePerSecond, xargsPerSecond } from './true-tasks.ts';
 import { zone } from './zone.ts';
@@ -33,6 +34,7 @@ await tasksWithoutProcess();
 await aMillion();
 await staging();
 await aZone();
+await jobsAtASite();
 console.log(`bench: ${lines.length - missed} reached, ${missed} missed`);
 if (process.env.BENCH_OUTPUT) writeFileSync(process.env.BENCH_OUTPUT, `${lines.join('\n')}\n`);
 
@@ -148,6 +150,35 @@ async function aZone(): Promise<void> {
     `${allSeconds.toFixed(1)} s, one copy ${oneSeconds.toFixed(1)} s`,
     `1.5 of one copy (${(allSeconds / oneSeconds).toFixed(2)})`,
     allSeconds <= 1.5 * oneSeconds,
+  );
+}
+
+async function jobsAtASite(): Promise<void> {
+  const many = 100;
+  const measured = await sites({ rounds: quick ? 3 : 9, many });
+  if (!measured) return void console.log('| jobs at a site | SSH servers are not to be had here | | |');
+  const { bareMs, jobMs, commandMs, startMs, manySeconds, manySchedulerCommands, use } = measured;
+  const times = (of: readonly number[]) => `${(median(of) / median(bareMs)).toFixed(2)}`;
+  console.log(`| scp, ssh, scp of one small file, a connection each | ${range(bareMs)} ms | | |`);
+  console.log(`| pilotage --version, the start of the program alone | ${range(startMs)} ms | | |`);
+  figure(
+    'the same as a job at an SSH site, agent warm, from the call to COMPLETED',
+    `${range(jobMs)} ms`,
+    `1.5 of scp, ssh, scp (${times(jobMs)})`,
+    median(jobMs) <= 1.5 * median(bareMs),
+  );
+  figure(
+    'all of pilotage job run',
+    `${range(commandMs)} ms`,
+    `1.5 of scp, ssh, scp (${times(commandMs)})`,
+    median(commandMs) <= 1.5 * median(bareMs),
+  );
+  const sent = `${use.connections} SSH connection, ${manySchedulerCommands} scheduler commands`;
+  figure(
+    `${many} jobs at one SSH site at once`,
+    `${manySeconds.toFixed(1)} s, ${sent}`,
+    `1 connection, 2 commands a job`,
+    use.connections === 1 && manySchedulerCommands <= 2 * many,
   );
 }
 

@@ -220,6 +220,7 @@ describe('the agent', () => {
       return job.phase === 'login' && job;
     });
     expect(waiting).toMatchObject({ state: 'PREPROCESSING', detail: expect.stringContaining('needs a password') });
+    expect(waiting.detail).toContain("'pilotage agent login'");
 
     const seen = watchProcesses();
     const login = startAtTerminal(['agent', 'login', '--directory', state], {

@@ -66,7 +66,8 @@ function ofExit(exit: ExitFile): Ending {
     return { outcome: 'failed', reason: 'command-not-executable', exitCode: code, message };
   }
   const signal = signalOf(exit);
-  if (signal.signal !== undefined) return { outcome: 'failed', reason: 'signal', ...signal };
+  if (signal.signal !== undefined)
+    return { outcome: 'failed', reason: 'signal', message: `${signal.signal} ended the program`, ...signal };
   return { outcome: 'failed', reason: 'exit-code', exitCode: code };
 }
 

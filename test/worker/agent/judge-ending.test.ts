@@ -14,7 +14,12 @@ test.each([
   ['the program ended well', { code: 0 }, undefined, { outcome: 'succeeded', exitCode: 0 }],
   ['also when the batch system thinks otherwise', { code: 0 }, { cause: 'failed' as const }, { outcome: 'succeeded' }],
   ['the program ended badly', { code: 7 }, undefined, { outcome: 'failed', reason: 'exit-code', exitCode: 7 }],
-  ['a signal ended it', { code: 139 }, undefined, { reason: 'signal', signal: 'SIGSEGV' }],
+  [
+    'a signal ended it',
+    { code: 139 },
+    undefined,
+    { reason: 'signal', signal: 'SIGSEGV', message: 'SIGSEGV ended the program' },
+  ],
   ['it was killed for memory', { code: 137 }, { cause: 'memory-limit' as const }, { reason: 'memory-limit' }],
   ['killed for memory, and no file', undefined, { cause: 'memory-limit' as const }, { reason: 'memory-limit' }],
   ['it took too long', { code: 143 }, { cause: 'time-limit' as const }, { reason: 'time-limit' }],

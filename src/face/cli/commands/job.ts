@@ -7,6 +7,7 @@ import type { Define } from '../define.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
 import { describeJob, jobTable, processTable } from '../jobs/describe-job-view.ts';
+import { reasonOf } from '../jobs/reason-of.ts';
 import type { RunJobOptions } from '../jobs/run-job.ts';
 import { SEVERAL } from '../option-sources.ts';
 import { collect, collectPairs, duration, size, wholeNumber } from '../option-values.ts';
@@ -21,6 +22,8 @@ const PROCESSES_WAIT_MS = 15_000;
 /** A cancelled job's agent says what became of it there. */
 const CANCEL_WAIT_MS = 60_000;
 const LOOK_MS = 300;
+/** Nobody waits longer without a word. */
+const SAY_AFTER_MS = 2000;
 
 export function jobCommand(define: Define): Command {
   const run = define('run', 'Run a command at a site, with just the files it needs: follow it, fetch its files', start)
@@ -86,7 +89,8 @@ async function listJobs(invocation: Invocation, options: InProject): Promise<num
 
 async function showJob(invocation: Invocation, options: InProject, number: string): Promise<number> {
   const job = await getJob(invocation, options, number);
-  await invocation.print(job, () => describeJob(job, invocation.context.now()));
+  const why = invocation.json ? undefined : await reasonOf(invocation, job);
+  await invocation.print(job, () => describeJob(job, invocation.context.now(), why));
   return EXIT.done;
 }
 
@@ -97,14 +101,27 @@ async function listProcesses(invocation: Invocation, options: InProject): Promis
   const deadline = performance.now() + PROCESSES_WAIT_MS;
   const isFresh = ({ phase, at }: JobProcesses): boolean =>
     phase !== 'running' || (at !== null && Date.parse(at) >= asked - LOOK_MS);
+  const say = sayLater(invocation, 'waiting for the agents to look at the processes');
   for (;;) {
     const jobs = await invocation.client().call(calls.jobProcesses, { params });
     if (jobs.every(isFresh) || performance.now() > deadline) {
       await invocation.printList(jobs, () => processTable(jobs));
       return EXIT.done;
     }
+    await say();
     await pause(LOOK_MS);
   }
+}
+
+/** Says once what is waited for, if that takes longer. */
+function sayLater(invocation: Invocation, text: string): () => Promise<void> {
+  const after = performance.now() + SAY_AFTER_MS;
+  let isSaid = false;
+  return async () => {
+    if (isSaid || performance.now() < after) return;
+    isSaid = true;
+    await invocation.say(text);
+  };
 }
 
 async function cancelJobs(invocation: Invocation, options: InProject, numbers: string[]): Promise<number> {
@@ -133,9 +150,11 @@ async function untilTold(
   wasThere: boolean,
 ): Promise<JobDetail> {
   const deadline = performance.now() + CANCEL_WAIT_MS;
+  const say = sayLater(invocation, `waiting for its agent to say what became of job ${number} there`);
   for (;;) {
     const job = await getJob(invocation, options, number);
     if (!wasThere || job.state !== 'CANCELLED' || endNote(job) || performance.now() > deadline) return job;
+    await say();
     await pause(LOOK_MS);
   }
 }

@@ -3,6 +3,9 @@ import { formatSize } from '../../../ground/base/size.ts';
 import type { JobDetail, JobProcesses, JobView, ProcessView, RecordEntry } from '../../../ground/protocol/job.ts';
 import { type Column, formatAge, formatTable, plural, printable } from '../table.ts';
 
+/** In a table; `job show` tells all of it. */
+const REMARK_LENGTH = 80;
+
 export function jobTable(jobs: readonly JobView[], now: Date): string {
   if (jobs.length === 0) return "no jobs: 'pilotage job run --site NAME -- COMMAND' starts one";
   const columns: Column<JobView>[] = [
@@ -20,14 +23,17 @@ export function jobTable(jobs: readonly JobView[], now: Date): string {
 
 function remarkOf({ detail, reason, progress }: JobView): string {
   const share = progress?.fraction === undefined ? '' : `${Math.round(progress.fraction * 100)} % `;
-  return `${share}${detail ?? reason ?? progress?.message ?? ''}`.trim();
+  const said = `${share}${detail ?? reason ?? progress?.message ?? ''}`.trim();
+  return said.length > REMARK_LENGTH ? `${said.slice(0, REMARK_LENGTH - 1)}…` : said;
 }
 
-export function describeJob(job: JobDetail, now: Date): string {
+/** `why`: what keeps it from going on, where its agent cannot say so itself. */
+export function describeJob(job: JobDetail, now: Date, why?: string): string {
   const lines: [string, string | undefined][] = [
     ['job', `${job.number}${job.name === null ? '' : ` (${job.name})`}`],
     ['project', `${job.project}, of ${job.owner}`],
     ['state', stateOf(job, now)],
+    ['why', why],
     ['detail', job.detail ?? undefined],
     ['message', job.message ?? undefined],
     ['command', job.command?.join(' ')],
@@ -121,8 +127,9 @@ export function processTable(jobs: readonly JobProcesses[]): string {
   return formatTable(columns, rows);
 }
 
-function absence({ phase, at }: JobProcesses): string {
-  if (at === null) return `(its agent has not looked yet; it is ${phase ?? 'being claimed'})`;
+function absence({ number, phase, at }: JobProcesses): string {
+  if (at === null)
+    return `(its agent has not looked yet; it is ${phase ?? 'being claimed'}: 'pilotage job show ${number}' says more)`;
   return '(no process was found)';
 }
 

@@ -21,6 +21,7 @@ import { byteProgress } from '../submission/progress.ts';
 import { hashCacheOf, patienceOf } from '../submission/submit-job.ts';
 import { toSpec } from '../submission/to-items.ts';
 import { createUploader } from '../submission/uploader.ts';
+import { reasonOf } from './reason-of.ts';
 
 export interface RunJobOptions extends JobFlags {
   readonly site: string;
@@ -148,8 +149,7 @@ function sayWhatChanges(invocation: Invocation, params: { project: string; numbe
       .client()
       .call(calls.job, { params })
       .catch(() => undefined);
-    const why = job?.state === 'INCOMING' && job.task !== null ? await reasonOf(invocation, job.task) : undefined;
-    const text = why ?? job?.detail ?? '';
+    const text = (job && (await reasonOf(invocation, job))) ?? job?.detail ?? '';
     if (text !== '' && text !== said) await invocation.say(`job ${params.number}: ${text}`);
     said = text;
     timer = setTimeout(() => void look(), LOOK_MS);
@@ -158,18 +158,11 @@ function sayWhatChanges(invocation: Invocation, params: { project: string; numbe
   return { stop: () => clearTimeout(timer) };
 }
 
-async function reasonOf(invocation: Invocation, id: string): Promise<string | undefined> {
-  const why = await invocation
-    .client()
-    .call(calls.why, { params: { id } })
-    .catch(() => undefined);
-  return why?.reasons[0]?.text;
-}
-
 async function judge(invocation: Invocation, job: JobDetail, code: number): Promise<number> {
   if (job.state === 'COMPLETED') return EXIT.done;
+  const reason = job.reason === 'exit-code' ? `exit code ${job.exitCode ?? 'unknown'}` : job.reason;
   await invocation.say(
-    `job ${job.number} ${job.state}${job.reason === null ? '' : ` (${job.reason})`}${job.message === null ? '' : `: ${job.message}`}`,
+    `job ${job.number} ${job.state}${reason === null ? '' : ` (${reason})`}${job.message === null ? '' : `: ${job.message}`}`,
   );
   return job.state === 'CANCELLED' ? EXIT.failed : code;
 }

@@ -66,7 +66,10 @@ export async function withMachine<T>(context: Context, { tries }: Persistence, a
       if (context.signal.aborted || error instanceof JobFault) throw error;
       const code = error instanceof PilotageError ? error.code : undefined;
       if (code !== undefined && LOGIN_CODES.includes(code)) {
-        context.show({ phase: 'login', detail: messageOf(error) });
+        context.show({
+          phase: 'login',
+          detail: `${messageOf(error)}. 'pilotage agent login', where the agent runs, answers`,
+        });
         await context.loginTried(context.signal);
         continue;
       }

@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import { describeJob, jobTable, processTable } from '../../../../src/face/cli/jobs/describe-job-view.ts';
+import type { JobDetail } from '../../../../src/ground/protocol/job.ts';
+
+const NOW = new Date('2026-11-21T12:00:00Z');
+const JOB: JobDetail = {
+  number: '7',
+  uid: 'u',
+  project: 'default',
+  name: null,
+  owner: 'ada',
+  state: 'PREPROCESSING',
+  site: 'hall',
+  machine: 'hall1',
+  batchId: null,
+  phase: 'login',
+  detail: null,
+  progress: null,
+  task: '7.1',
+  attempt: 1,
+  exitCode: null,
+  reason: null,
+  message: null,
+  command: ['true'],
+  createdAt: '2026-11-21T11:59:00Z',
+  startedAt: null,
+  finishedAt: null,
+  entries: [],
+  jobs: [],
+  late: [],
+};
+
+test('a long remark does not make the list of jobs unreadable, and is shown whole for one job', () => {
+  const detail = 'the host key is not known. '.repeat(20).trim();
+  const lines = jobTable([{ ...JOB, detail }], NOW).split('\n');
+  expect(lines[1]).toMatch(/not known.*…$/);
+  expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(200);
+  expect(describeJob({ ...JOB, detail }, NOW)).toContain(detail);
+});
+
+test('why a job does not go on is shown with it', () => {
+  expect(describeJob(JOB, NOW, 'no agent is there')).toMatch(/^why +no agent is there$/m);
+  expect(describeJob(JOB, NOW)).not.toMatch(/^why/m);
+});
+
+test('where no agent looked at the processes, it is said where to ask further', () => {
+  const job = {
+    number: '7',
+    project: 'default',
+    site: 'hall',
+    machine: 'hall1',
+    batchId: '1',
+    phase: 'running' as const,
+  };
+  expect(processTable([{ ...job, at: null, processes: [] }])).toContain("'pilotage job show 7'");
+});
