@@ -35,7 +35,8 @@ const SIGNALS: Readonly<Record<number, string>> = {
 export function judgeEnding(exit: ExitFile | undefined, ending: BatchEnding | undefined): Ending {
   if (exit?.code === 0) return { outcome: 'succeeded', exitCode: 0 };
   const killed = exit === undefined || exit.code > 128;
-  const byLimit = killed ? limitOf(ending) : undefined;
+  // Where memory is refused instead of the program being killed, it ends by itself.
+  const byLimit = killed || ending?.cause === 'memory-limit' ? limitOf(ending) : undefined;
   if (byLimit) return { ...byLimit, ...signalOf(exit) };
   if (exit) return ofExit(exit);
   return ofBatch(ending);

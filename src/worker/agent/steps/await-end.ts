@@ -126,11 +126,22 @@ async function conclude(
   { exit, ending, isVanished }: Seen,
   patience: EndPatience,
 ): Promise<Ending> {
-  const isKilled = exit === undefined || exit.code > 128;
-  const known = ending ?? (isKilled ? await askOutcome(context, entry, patience) : undefined);
+  const known = ending ?? (mayBeLimit(context, entry, exit) ? await askOutcome(context, entry, patience) : undefined);
   if (!isVanished) return judgeEnding(exit, known);
   const message = `its directory '${entry.directory}' on '${context.machine.name}' vanished while it ran, and its results with it: was it cleaned away? Give the site another temporaryDirectory`;
   return { outcome: 'failed', reason: 'output-failed', message };
+}
+
+/** Slurm writes what it did into the job's own output, Grid Engine nowhere: there the program's words are all there is. */
+function wordsOf({ scheduler }: Context['machine'], { directory }: JournalEntry): Partial<BatchRef> {
+  return scheduler.name === 'grid-engine' ? { stderr: `${directory}/${FILES.stderr}` } : {};
+}
+
+/** Was it killed, or refused memory? Grid Engine's limit makes allocations fail, which only the program's own words tell. */
+function mayBeLimit({ machine }: Context, { spec }: JournalEntry, exit: ExitFile | undefined): boolean {
+  if (exit === undefined || exit.code > 128) return true;
+  const hasLimit = (spec.memoryLimit ?? spec.resources?.memory) !== undefined;
+  return exit.code !== 0 && hasLimit && machine.scheduler.name === 'grid-engine';
 }
 
 async function askOutcome(
@@ -142,7 +153,9 @@ async function askOutcome(
   const deadline = performance.now() + patience.outcomeMs;
   if (entry.batchId === undefined || entry.batchId === ('unknown' as string)) return undefined;
   for (;;) {
-    const outcome = await withMachine(context, {}, () => machine.scheduler.outcome(machine.transport, refOf(entry)));
+    const outcome = await withMachine(context, {}, () =>
+      machine.scheduler.outcome(machine.transport, { ...refOf(entry), ...wordsOf(machine, entry) }),
+    );
     if (outcome || performance.now() > deadline) return outcome;
     await pause(1000, signal);
     signal.throwIfAborted();
