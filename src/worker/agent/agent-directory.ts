@@ -6,8 +6,8 @@
  *   spool/        results not yet acknowledged
  *   jobs/         a journal and a directory for each attempt in its hands
  */
-import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { link, mkdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { PilotageError, systemCode } from '../../ground/base/errors.ts';
 import type { OldSession } from '../../ground/claimant/session.ts';
@@ -56,17 +56,46 @@ async function takeLock(lock: string): Promise<void> {
       `an agent for this server runs here already (process ${owner.pid} on ${owner.host}): one is enough for all sites`,
     );
   }
-  if (owner !== undefined) await unlink(lock);
-  const handle = await open(lock, 'wx', 0o600);
-  await handle.writeFile(JSON.stringify(thisProcess()));
-  await handle.close();
+  if (owner !== undefined) await removeLeft(lock);
+  // It comes into being with its owner in it: nobody takes it for one that was left half-written.
+  const own = `${lock}.${randomUUID()}`;
+  await writeFile(own, JSON.stringify(thisProcess()), { mode: 0o600, flush: true });
+  try {
+    await link(own, lock);
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+    throw justStarted();
+  } finally {
+    await unlink(own);
+  }
+}
+
+/** Looked at once more when nobody else can take it: another agent may have put its own there since. */
+async function removeLeft(lock: string): Promise<void> {
+  const aside = `${lock}.${randomUUID()}`;
+  try {
+    await rename(lock, aside);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return;
+    throw error;
+  }
+  const owner = await readOwner(aside);
+  const isTaken = owner ? isAlive(owner) : false;
+  if (isTaken) await link(aside, lock).catch(() => undefined);
+  await unlink(aside);
+  if (isTaken) throw justStarted();
+}
+
+function justStarted(): PilotageError {
+  return new PilotageError('already-exists', 'another agent for this server has just been started here: one is enough');
 }
 
 async function readOwner(lock: string): Promise<ProcessIdentity | null | undefined> {
   try {
-    const text = await readFile(lock, 'utf8');
-    return text === '' ? null : (JSON.parse(text) as ProcessIdentity);
+    return JSON.parse(await readFile(lock, 'utf8')) as ProcessIdentity;
   } catch (error) {
+    // Cut short by a full disk or a power cut: nobody's.
+    if (error instanceof SyntaxError) return null;
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { messageOf } from '../../ground/base/errors.ts';
 import { type Claimant, startClaimant } from '../../ground/claimant/exchange-loop.ts';
 import type { Log } from '../../ground/claimant/executor.ts';
 import { keyOf, openSpool } from '../../ground/claimant/spool.ts';
@@ -88,7 +89,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       remainingSeconds: null,
       ...(options.projects ? { projects: [...options.projects] } : {}),
     }),
-    onSession: ({ session, secret }) => at.saveSession({ session, secret }),
+    // Without it the next agent here only waits until this session is given up.
+    onSession: ({ session, secret }) =>
+      at
+        .saveSession({ session, secret })
+        .catch((error: unknown) =>
+          log.error({ error: messageOf(error) }, 'the session could not be written down: is there room?'),
+        ),
     ...(at.oldSession ? { replaces: at.oldSession } : {}),
     ...(options.pollSeconds === undefined ? {} : { pollSeconds: options.pollSeconds }),
   });

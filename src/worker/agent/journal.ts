@@ -14,6 +14,7 @@ import { keyOf, writeDurably } from '../../ground/claimant/spool.ts';
 import { removeDirectory } from '../../ground/content/remove-directory.ts';
 import type { Claim, Report } from '../../ground/protocol/exchange.ts';
 import type { RecordEntry } from '../../ground/protocol/job.ts';
+import type { Site } from '../../ground/protocol/site.ts';
 import type { TaskSpec } from '../../ground/protocol/spec.ts';
 import type { BatchId, BatchName } from '../scheduler/scheduler.ts';
 import type { PilotThere } from './pilot/pilot-job.ts';
@@ -34,6 +35,8 @@ export interface JournalEntry {
   readonly name: BatchName;
   readonly phase: 'staging' | 'submitting' | 'submitted' | 'ended' | 'merging' | 'reported';
   readonly machine: string;
+  /** How its site was when it began: the file of sites may say something else by now. */
+  readonly manner?: Pick<Site, 'transport' | 'scheduler' | 'staging'>;
   /** Of the job, on the machine; absolute. Known once it is made. */
   readonly directory?: string;
   readonly batchId?: BatchId;
@@ -46,6 +49,8 @@ export interface JournalEntry {
   readonly cancelled?: boolean;
   /** Of a pilot: what is started there. */
   readonly pilot?: PilotThere;
+  /** Its results could not be had: what it made on the machine is not removed. */
+  readonly isLeft?: boolean;
 }
 
 export interface Journal {

@@ -4,6 +4,7 @@ import type { Executor, LiveAttempt, Log } from '../../ground/claimant/executor.
 import { keyOf } from '../../ground/claimant/spool.ts';
 import type { Client } from '../../ground/client/client.ts';
 import type { Claim, Offer, Report } from '../../ground/protocol/exchange.ts';
+import type { SiteState } from '../../ground/protocol/job.ts';
 import type { Site } from '../../ground/protocol/site.ts';
 import type { TaskSpec } from '../../ground/protocol/spec.ts';
 import { batchName } from '../scheduler/batch-name.ts';
@@ -47,7 +48,7 @@ export interface SiteExecutor extends Executor {
   detach(): Promise<void>;
 }
 
-/** What an agent holds at once, and how many of them have files on their way at once. */
+/** What an agent holds at once, and how many of them have files on their way at once, for each machine. */
 const MOST_JOBS = 1000;
 const MOST_TRANSFERS = 8;
 /** A login that failed is tried again by itself after so long, in case it was the machine's fault. */
@@ -58,23 +59,36 @@ export const AGENT_TOTAL = PLENTY;
 interface Opened {
   readonly machine: Machine;
   readonly watch: Watch;
+  /** Of its own: what waits for one machine keeps no other waiting. */
+  readonly inTurn: SiteJobOptions['inTurn'];
 }
+
+/** Where a job is that nobody looks after. */
+const PHASES: Readonly<Record<JournalEntry['phase'], SiteState['phase']>> = {
+  staging: 'staging',
+  submitting: 'submitting',
+  submitted: 'running',
+  ended: 'fetching',
+  merging: 'merging',
+  reported: 'merging',
+};
 
 export function createSiteExecutor(options: SiteExecutorOptions): SiteExecutor {
   const { sites, log } = options;
   const jobs = new Map<string, SiteJob>();
   const opened = new Map<string, Opened>();
   const loginWaiters = new Set<() => void>();
-  const inTurn = createTurns(MOST_TRANSFERS);
   let roomListener: () => void = () => {};
   let next = 0;
 
   const openFor = (site: Site, name: string, user: string | undefined): Opened => {
-    const key = JSON.stringify([site.name, name, user ?? '']);
+    const { transport, scheduler, staging } = site;
+    const key = JSON.stringify([site.name, name, user ?? '', transport, scheduler, staging]);
     const known = opened.get(key);
     if (known) return known;
     const machine = openMachine(site, name, user, options);
-    const made = { machine, watch: startWatch(machine, options.watchTimes) };
+    const inTurn = createTurns(MOST_TRANSFERS);
+    const made = { machine, watch: startWatch(machine, options.watchTimes), inTurn };
     opened.set(key, made);
     return made;
   };
@@ -96,7 +110,7 @@ export function createSiteExecutor(options: SiteExecutorOptions): SiteExecutor {
     return turned.reduce((best, name) => (use(name) < use(best) ? name : best), turned[0] as string);
   };
   const startEntry = (entry: JournalEntry, site: Site): LiveAttempt => {
-    const { machine, watch } = openFor(site, entry.machine, entry.spec.site?.user);
+    const { machine, watch, inTurn } = openFor(site, entry.machine, entry.spec.site?.user);
     const settings: SiteJobOptions = {
       machine,
       watch,
@@ -125,19 +139,22 @@ export function createSiteExecutor(options: SiteExecutorOptions): SiteExecutor {
       if (typeof found === 'string') return refused(claim, found);
       const machine = spec.site?.machine ?? chooseMachine(found);
       const name = nameOf(claim);
-      return startEntry(
-        { claim, spec: spec.site?.pilot ? spec : withValues(spec), name, machine, phase: 'staging' },
-        found,
-      );
+      const { transport, scheduler, staging } = found;
+      const manner = { transport, scheduler, staging };
+      const filled = spec.site?.pilot ? spec : withValues(spec);
+      return startEntry({ claim, spec: filled, name, machine, manner, phase: 'staging' }, found);
     },
     adopt(entry) {
       const found = sites.find(({ name }) => name === entry.spec.site?.name);
-      if (found) return startEntry(entry, found);
+      if (found) return startEntry(entry, { ...found, ...entry.manner });
       log.error(
         { task: entry.claim.task, site: entry.spec.site?.name },
         'a job runs at a site that is no longer known here: add the site again, and start the agent anew',
       );
-      return waiting();
+      const detail = `the site '${entry.spec.site?.name ?? ''}' is no longer known to its agent: describe it again, and start the agent anew`;
+      const { machine, batchId } = entry;
+      const site: SiteState = { phase: PHASES[entry.phase], machine, detail, ...(batchId ? { batchId } : {}) };
+      return { ...waiting(), state: () => ({ site }) };
     },
     room: () => ({ offer: PLENTY, claims: Math.max(0, MOST_JOBS - jobs.size), ahead: 0, patient: false }),
     settled: (task, attempt) => jobs.get(keyOf({ task, attempt }))?.settled(),

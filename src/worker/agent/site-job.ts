@@ -18,6 +18,7 @@ import { type Context, JobFault } from './steps/context.ts';
 import { merge } from './steps/merge.ts';
 import { stage } from './steps/stage.ts';
 import { submit } from './steps/submit.ts';
+import { withRoom } from './steps/with-room.ts';
 import type { Watch } from './watch.ts';
 
 export interface SiteJobOptions {
@@ -58,6 +59,9 @@ export function startSiteJob(first: JournalEntry, options: SiteJobOptions): Site
   let entry = first;
   let site: SiteState = { phase: 'staging', machine: machine.name };
 
+  const show: Context['show'] = (told) => {
+    site = withShown(site, told);
+  };
   const context = (signal: AbortSignal): Context => ({
     machine,
     client: options.client,
@@ -66,12 +70,11 @@ export function startSiteJob(first: JournalEntry, options: SiteJobOptions): Site
     signal,
     keep: async (next) => {
       entry = { ...next, ...(dropped.signal.aborted ? { cancelled: true } : {}) };
-      await journal.keep(entry);
+      // Also a submission, once made, does not wait for room when nobody wants it any more.
+      await withRoom({ log, show, signal: AbortSignal.any([dropped.signal, signal]) }, () => journal.keep(entry));
       return entry;
     },
-    show: (told) => {
-      site = withShown(site, told);
-    },
+    show,
     where: () => {
       const { phase, machine: at, batchId } = site;
       return { phase, ...(at === undefined ? {} : { machine: at }), ...(batchId === undefined ? {} : { batchId }) };
@@ -86,7 +89,7 @@ export function startSiteJob(first: JournalEntry, options: SiteJobOptions): Site
     const submitting = context(detached.signal);
     try {
       if (entry.pilot?.tunnel) void reopenTunnel(wanted, entry);
-      if (entry.phase === 'staging') await journal.keep(entry);
+      if (entry.phase === 'staging') await wanted.keep(entry);
       if (entry.phase === 'staging')
         entry = await inTurn(() => (isPilot ? stagePilot : stage)(wanted, entry), wanted.signal);
       wanted.signal.throwIfAborted();
@@ -108,19 +111,29 @@ export function startSiteJob(first: JournalEntry, options: SiteJobOptions): Site
     detached.signal.throwIfAborted();
   };
 
+  /** Nobody had foreseen it: the job is not held for ever, and what it left is not removed. */
+  const strand = async (error: unknown): Promise<void> => {
+    const { task } = first.claim;
+    log.error({ task, error: messageOf(error) }, 'a job at a site met an error that nobody had foreseen');
+    const left = entry.directory === undefined ? '' : `. What it left is in '${entry.directory}' on '${machine.name}'`;
+    const message = `its agent could not go on with it: ${messageOf(error)}${left}`;
+    const ending: Ending = { outcome: 'failed', reason: 'output-failed', message };
+    entry = { ...entry, phase: 'reported', report: bareReport({ ...entry, ending }), isLeft: true };
+    await journal.keep(entry).catch(() => undefined);
+    reported.resolve(entry.report as Report);
+    await Promise.race([isSettled.promise, whenAborted(AbortSignal.any([dropped.signal, detached.signal]))]);
+  };
   const run = async (): Promise<void> => {
     if (first.cancelled) dropped.abort();
     await course().catch((error: unknown) => {
-      if (!dropped.signal.aborted && !detached.signal.aborted)
-        log.error(
-          { task: first.claim.task, error: messageOf(error) },
-          'a job at a site met an error that nobody had foreseen',
-        );
+      if (!dropped.signal.aborted && !detached.signal.aborted) return strand(error);
     });
     if (detached.signal.aborted) return;
     const after = context(detached.signal);
     if (dropped.signal.aborted) {
-      await after.keep({ ...entry, cancelled: true });
+      entry = { ...entry, cancelled: true };
+      // Should that be forgotten, the server says it again to the next agent.
+      await journal.keep(entry).catch((error: unknown) => log.error({ error: messageOf(error) }, 'no journal is kept'));
       await cancel(after, entry);
     }
     await clean(after, entry);

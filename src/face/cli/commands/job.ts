@@ -99,12 +99,16 @@ async function listProcesses(invocation: Invocation, options: InProject): Promis
   const params = projectOf(invocation, options);
   const asked = invocation.context.now().getTime();
   const deadline = performance.now() + PROCESSES_WAIT_MS;
-  const isFresh = ({ phase, at }: JobProcesses): boolean =>
-    phase !== 'running' || (at !== null && Date.parse(at) >= asked - LOOK_MS);
+  const first = new Map<string, string | null>();
+  // The agent's clock need not be ours: what is told anew is fresh whatever the clocks say.
+  const isFresh = ({ number, phase, at }: JobProcesses): boolean => {
+    if (!first.has(number)) first.set(number, at);
+    return phase !== 'running' || (at !== null && (Date.parse(at) >= asked - LOOK_MS || at !== first.get(number)));
+  };
   const say = sayLater(invocation, 'waiting for the agents to look at the processes');
   for (;;) {
     const jobs = await invocation.client().call(calls.jobProcesses, { params });
-    if (jobs.every(isFresh) || performance.now() > deadline) {
+    if (jobs.filter((job) => !isFresh(job)).length === 0 || performance.now() > deadline) {
       await invocation.printList(jobs, () => processTable(jobs));
       return EXIT.done;
     }

@@ -19,6 +19,7 @@ import type { Ending, JournalEntry } from '../journal.ts';
 import { readRecordLines, type SubJob } from '../read-record.ts';
 import { chooseOutputs, parseListing, parseSums } from '../remote-files.ts';
 import { type Context, withMachine } from './context.ts';
+import { withRoom } from './with-room.ts';
 
 const TIMEOUT_MS = 3_600_000;
 const LISTING_BYTES = 256 * 1024 * 1024;
@@ -33,6 +34,8 @@ interface Brought {
   readonly stdout?: Report['stdout'];
   readonly stderr?: Report['stderr'];
   readonly fault?: Fault;
+  /** They could not be had: on the machine they stay. */
+  readonly isLeft?: boolean;
 }
 
 /**
@@ -58,18 +61,20 @@ export async function bringBack(context: Context, entry: JournalEntry, output: J
     ...(brought.stderr ? { stderr: brought.stderr } : {}),
     site: context.where(),
   };
-  return context.keep({ ...entry, phase: 'merging', report, entries: brought.entries, subJobs: brought.subJobs });
+  const isLeft = brought.isLeft === true && entry.ending?.outcome === 'succeeded';
+  const { entries, subJobs } = brought;
+  return context.keep({ ...entry, phase: 'merging', report, entries, subJobs, ...(isLeft ? { isLeft } : {}) });
 }
 
 /** The directory may be gone: then what is known is reported all the same. */
 async function tryToBring(context: Context, entry: JournalEntry): Promise<Brought> {
   try {
     const isShared = context.machine.site.staging === 'shared';
-    return await (isShared ? readShared(context, entry) : fetchArchive(context, entry));
+    return await withRoom(context, () => (isShared ? readShared(context, entry) : fetchArchive(context, entry)));
   } catch (error) {
     if (context.signal.aborted) throw error;
-    const message = `its files could not be brought back: ${messageOf(error)}`;
-    return { outputs: [], entries: [], subJobs: [], fault: { reason: 'output-failed', message } };
+    const message = `its files could not be brought back: ${messageOf(error)}. They are left in '${entry.directory}' on '${context.machine.name}': remove it when you have what you need`;
+    return { outputs: [], entries: [], subJobs: [], fault: { reason: 'output-failed', message }, isLeft: true };
   }
 }
 

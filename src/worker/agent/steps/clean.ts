@@ -5,7 +5,8 @@ import { type Context, withMachine } from './context.ts';
 const TIMEOUT_MS = 600_000;
 
 /** What we made on the machine goes. Directories that a program left closed are opened first. */
-export async function clean(context: Context, { directory, name, pilot }: JournalEntry): Promise<void> {
+export async function clean(context: Context, { directory, name, pilot, isLeft }: JournalEntry): Promise<void> {
+  if (isLeft) return;
   // Only ever a directory that bears the job's own name.
   if (directory === undefined || !directory.endsWith(`/${name}`)) return;
   const where = quote(directory);

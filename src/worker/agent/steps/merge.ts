@@ -1,3 +1,4 @@
+import { messageOf } from '../../../ground/base/errors.ts';
 import type { JobRecord, RecordEntry, RecordedJob } from '../../../ground/protocol/job.ts';
 import { workerCalls } from '../../../ground/protocol/worker-calls.ts';
 import { retryWhileAway } from '../../staging/retry.ts';
@@ -5,11 +6,28 @@ import type { JournalEntry } from '../journal.ts';
 import { uidOf } from '../read-record.ts';
 import type { Context } from './context.ts';
 
-/** Brings the record home, before the result: whoever sees the job ended sees all of it. The same thing twice is once. */
+/**
+ * Brings the record home, before the result: whoever sees the job ended sees all of it. The same thing twice is once.
+ * A record that the server does not take costs the job nothing but that.
+ */
 export async function merge(context: Context, entry: JournalEntry): Promise<JournalEntry> {
   context.show({ phase: 'merging' });
-  if (entry.spec.site?.job) await mergeRecord(context, entry, entry.entries ?? []);
-  return context.keep({ ...entry, phase: 'reported' });
+  const refusal = entry.spec.site?.job ? await tryToMerge(context, entry) : undefined;
+  if (refusal === undefined || !entry.report) return context.keep({ ...entry, phase: 'reported' });
+  const said = entry.report.message === undefined ? '' : `${entry.report.message}; `;
+  const report = { ...entry.report, message: `${said}the record of what happened there was refused: ${refusal}` };
+  return context.keep({ ...entry, phase: 'reported', report });
+}
+
+async function tryToMerge(context: Context, entry: JournalEntry): Promise<string | undefined> {
+  try {
+    await mergeRecord(context, entry, entry.entries ?? []);
+    return undefined;
+  } catch (error) {
+    if (context.signal.aborted) throw error;
+    context.log.error({ task: entry.claim.task, error: messageOf(error) }, 'the record of a job was refused');
+    return messageOf(error);
+  }
 }
 
 export async function mergeRecord(

@@ -22,6 +22,7 @@ import { batchJobOf } from '../batch-job.ts';
 import { FILES } from '../job-script.ts';
 import type { JournalEntry } from '../journal.ts';
 import { type Context, JobFault, withMachine } from './context.ts';
+import { withRoom } from './with-room.ts';
 
 /** Exit codes of our own scripts. */
 const NO_ROOM = 71;
@@ -34,7 +35,11 @@ const PARALLEL = 4;
  * Puts everything in place on the machine: with `archive` staging a jobball with the inputs and the record goes out and
  * is unpacked there; with `shared` nothing is copied but the script and the record. May be done again after a crash.
  */
-export async function stage(context: Context, entry: JournalEntry): Promise<JournalEntry> {
+export function stage(context: Context, entry: JournalEntry): Promise<JournalEntry> {
+  return withRoom(context, () => stageOnce(context, entry));
+}
+
+async function stageOnce(context: Context, entry: JournalEntry): Promise<JournalEntry> {
   const { claim, spec } = entry;
   if (claim.fault !== undefined) throw new JobFault('input-failed', claim.fault);
   context.show({ phase: 'staging' });

@@ -1,4 +1,4 @@
-import { messageOf } from '../../../ground/base/errors.ts';
+import { messageOf, PilotageError } from '../../../ground/base/errors.ts';
 import { batchJobOf } from '../batch-job.ts';
 import { FILES } from '../job-script.ts';
 import type { JournalEntry } from '../journal.ts';
@@ -40,7 +40,9 @@ export async function findSubmitted({ machine, log }: Context, entry: JournalEnt
     [{ directory, offsets: { stdout: 0, stderr: 0 } }],
     AbortSignal.timeout(60_000),
   ).catch((error: unknown) => {
-    throw new Error(`it cannot be seen whether job ${name} ran: ${messageOf(error)}`, { cause: error });
+    // Of a kind that is tried again: on a guess it would be given up, or submitted twice.
+    const message = `it cannot be seen whether job ${name} ran: ${messageOf(error)}`;
+    throw error instanceof PilotageError ? error : new PilotageError('scheduler-silent', message, { cause: error });
   });
   // It ran, and the batch system has forgotten it: there is nothing left to ask for but its files.
   return look?.hasStarted ? ('unknown' as NonNullable<typeof id>) : undefined;
