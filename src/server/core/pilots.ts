@@ -44,7 +44,10 @@ export function fitToBacklog(
   present: readonly Present[],
   kinds: readonly PilotKind[],
 ): Fitted {
-  const bins: Bin[] = present.map(({ id, facts, free, projects }) => ({ id, facts, free, projects }));
+  // What has no room for the narrowest task is not asked again for each of a thousand shapes.
+  const narrowest = backlog.reduce((least, { shape }) => Math.min(least, shape.cpus), Number.POSITIVE_INFINITY);
+  const hasRoom = (bin: Bin): boolean => bin.free.cpus >= narrowest;
+  let bins: Bin[] = present.map(({ id, facts, free, projects }) => ({ id, facts, free, projects })).filter(hasRoom);
   const left = new Map(kinds.map(({ site, most }) => [site, most]));
   const more = new Map<string, number>();
   const used = new Set<string>();
@@ -68,6 +71,7 @@ export function fitToBacklog(
         waiting -= count;
       }
     }
+    bins = bins.filter(hasRoom);
   }
   return { more, used };
 }

@@ -187,6 +187,50 @@ describe.each(openStores())('pilots on %s', (_name, open) => {
     expect(await settle()).toBe(2);
   });
 
+  const narrow = {
+    kind: 'command' as const,
+    cpus: 1,
+    memory: 0,
+    gpus: 0,
+    named: {},
+    labels: {},
+    timeRequestSeconds: 0,
+  };
+  const ofShape = (memory: number) => ({ shapeKey: shapeKey({ ...narrow, memory }) });
+
+  test('of many small submissions as many are counted as a site can take', async () => {
+    await set({ max: 1000 });
+    await clients.submit(...Array.from({ length: 300 }, () => step()), arrayStep(4, ofShape(1)));
+    await settle();
+    expect(await settingsOf()).toMatchObject({ wanted: 76 });
+  });
+
+  test('a thousand different shapes each bring what they are worth', async () => {
+    await set({ max: 1000, memory: 2 ** 40 });
+    await clients.submit(...Array.from({ length: 1000 }, (_, at) => arrayStep(2, ofShape(at + 1))));
+    await settle();
+    expect(await settingsOf()).toMatchObject({ wanted: 500 });
+  });
+
+  // On two busy cores some 1 ms and 20 ms; before shapes were asked for together, 100 to 300 ms.
+  test.each([
+    ['a million tasks of one shape', () => [arrayStep(1_000_000)]],
+    ['a million of a thousand shapes', () => Array.from({ length: 1000 }, (_, at) => arrayStep(1000, ofShape(at + 1)))],
+    ['20 single tasks of each of 500 shapes', () => Array.from({ length: 10_000 }, (_, at) => step(ofShape(at % 500)))],
+  ])('a round with %s queued is over at once', async (_what, steps) => {
+    await set({ max: 1000, memory: 2 ** 40 });
+    const all = steps();
+    for (let at = 0; at < all.length; at += 1000) await clients.submit(...all.slice(at, at + 1000));
+    await clients.settle();
+    const times: number[] = [];
+    for (let at = 0; at < 9; at += 1) {
+      const begun = performance.now();
+      await balance();
+      times.push(performance.now() - begun);
+    }
+    expect(times.sort((a, b) => a - b)[4]).toBeLessThan(250);
+  });
+
   test('a site that is full leaves the rest to the next one', async () => {
     await set({ max: 1 });
     await set({ site: 'second', max: 1 });

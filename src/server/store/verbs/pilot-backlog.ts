@@ -2,31 +2,68 @@ import { type Backlog, freeOf, type Present } from '../../core/pilots.ts';
 import { parseShapeKey } from '../../core/shape.ts';
 import { countsOf } from '../counts.ts';
 import type { Db } from '../db.ts';
-import { sql } from '../sql.ts';
-import { activeQueues } from './claim-tasks.ts';
+import { joinSql, sql } from '../sql.ts';
+import { activeQueues, type Queue } from './claim-tasks.ts';
 
-/** Enough of a queue to know that every site is wanted to its limit. */
-const HEADS = 1000;
+/** So many submissions of each queue are looked at; where there are more, so many in all, and of one queue. */
+const FIRST = 4;
+const IN_ALL = 4000;
+const OF_ONE = 1000;
+/** Queues that one statement asks: with more, putting it together takes longer than running it. */
+const AT_ONCE = 50;
+const COUNTED_AT_ONCE = 1000;
 
-/** What is queued, by shape, as far as it matters. No task is looked at but where a submission has none to give. */
+/**
+ * What is queued, by shape, as far as it matters: of many small submissions not all are counted, but enough to know that
+ * pilots are wanted. No task is looked at but where a submission has none to give.
+ */
 export async function backlogOf(db: Db): Promise<Backlog[]> {
-  const found: Backlog[] = [];
-  for (const queue of (await activeQueues(db, null)).filter(({ shape }) => shape.kind === 'command')) {
-    const heads = await db.rows<{ id: number }>(sql`select id from submissions
-      where queue_id = ${queue.id} and claimable = 1 and gate = 'open' and ending is null order by priority desc, id limit ${HEADS}`);
-    const counts = await countsOf(
-      db,
-      heads.map(({ id }) => id),
+  const queues = (await activeQueues(db, null)).filter(({ shape }) => shape.kind === 'command');
+  const heads = await headsOf(db, queues);
+  const queued = await queuedOf(db, [...heads.values()].flat());
+  return queues.flatMap(({ id, projectId, shape }) => {
+    const sum = (heads.get(id) ?? []).reduce((all, head) => all + (queued.get(head) ?? 0), 0);
+    return sum > 0 ? [{ projectId, shape, queued: sum }] : [];
+  });
+}
+
+async function headsOf(db: Db, queues: readonly Queue[]): Promise<Map<number, number[]>> {
+  const ids = queues.map(({ id }) => id);
+  const heads = await firstOf(db, ids, FIRST);
+  const longer = ids.filter((id) => heads.get(id)?.length === FIRST);
+  const each = Math.min(OF_ONE, Math.floor(IN_ALL / Math.max(1, longer.length)));
+  return each <= FIRST ? heads : new Map([...heads, ...(await firstOf(db, longer, each))]);
+}
+
+/** Of each queue the first submissions that may have something to claim. */
+async function firstOf(db: Db, queues: readonly number[], limit: number): Promise<Map<number, number[]>> {
+  const heads = new Map<number, number[]>();
+  for (let at = 0; at < queues.length; at += AT_ONCE) {
+    const asked = queues.slice(at, at + AT_ONCE).map(
+      (queue) => sql`select * from (select queue_id, id from submissions
+        where queue_id = ${queue} and claimable = 1 and gate = 'open' and ending is null order by priority desc, id limit ${limit}) as heads`,
     );
-    for (const [id, { queued }] of counts)
-      if (queued === 0)
+    for (const row of await db.rows<{ queue_id: number; id: number }>(joinSql(asked, sql` union all `))) {
+      const known = heads.get(row.queue_id);
+      if (known) known.push(row.id);
+      else heads.set(row.queue_id, [row.id]);
+    }
+  }
+  return heads;
+}
+
+/** How many are queued of each. What says that it has some, and has none, stops saying so. */
+async function queuedOf(db: Db, ids: readonly number[]): Promise<Map<number, number>> {
+  const queued = new Map<number, number>();
+  for (let at = 0; at < ids.length; at += COUNTED_AT_ONCE)
+    for (const [id, counts] of await countsOf(db, ids.slice(at, at + COUNTED_AT_ONCE))) {
+      queued.set(id, Math.max(0, counts.queued));
+      if (counts.queued === 0)
         await db.run(
           sql`update submissions set claimable = 0 where id = ${id} and not exists (select 1 from tasks where submission_id = ${id} and state = 'queued')`,
         );
-    const queued = [...counts.values()].reduce((sum, one) => sum + Math.max(0, one.queued), 0);
-    if (queued > 0) found.push({ projectId: queue.projectId, shape: queue.shape, queued });
-  }
-  return found;
+    }
+  return queued;
 }
 
 interface WorkerThere {
