@@ -9,11 +9,13 @@ import type { Site } from '../../ground/protocol/site.ts';
 import type { TaskSpec } from '../../ground/protocol/spec.ts';
 import { batchName } from '../scheduler/batch-name.ts';
 import type { BatchName } from '../scheduler/scheduler.ts';
+import { pause } from '../staging/retry.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import { type Machine, type MachineOptions, openMachine } from './machine.ts';
 import type { PilotMeans } from './pilot/means.ts';
 import { type SiteJob, type SiteJobOptions, startSiteJob } from './site-job.ts';
 import type { EndPatience } from './steps/await-end.ts';
+import { createTurns } from './turns.ts';
 import { startWatch, type Watch, type WatchOptions } from './watch.ts';
 
 export interface SiteExecutorOptions extends MachineOptions {
@@ -53,6 +55,8 @@ const MOST_JOBS = 1000;
 const MOST_TRANSFERS = 8;
 /** A login that failed is tried again by itself after so long, in case it was the machine's fault. */
 const LOGIN_AGAIN_MS = 300_000;
+/** A submission that is under way when the agent ends has so long to be answered; else the next agent looks for it by its name. */
+const LET_GO_MS = 5000;
 const PLENTY: Offer = { cpus: 1_000_000, memory: 2 ** 50, gpus: 100_000, named: {} };
 export const AGENT_TOTAL = PLENTY;
 
@@ -173,10 +177,12 @@ export function createSiteExecutor(options: SiteExecutorOptions): SiteExecutor {
         ...watch.stats(),
       })),
     async detach() {
-      const held = [...jobs.values()];
-      await Promise.all(held.map((job) => job.detach()));
-      await Promise.all([...opened.values()].map(({ watch }) => watch.close()));
-      await Promise.all([...opened.values()].map(({ machine }) => machine.transport.close()));
+      const letGo = Promise.all([...jobs.values()].map((job) => job.detach()));
+      const isLate = new AbortController();
+      await Promise.race([letGo, pause(LET_GO_MS, isLate.signal)]).finally(() => isLate.abort());
+      // What asks a silent machine still ends with its connection.
+      const closing = [...opened.values()].flatMap(({ machine, watch }) => [watch.close(), machine.transport.close()]);
+      await Promise.all([letGo, ...closing]);
     },
   };
 }
@@ -222,25 +228,4 @@ function refused({ task, attempt, secret }: Claim, message: string): LiveAttempt
 /** It is held, and nothing is done about it. */
 function waiting(): LiveAttempt {
   return { ended: new Promise(() => {}), end: () => {}, state: () => ({}), takeLogs: () => [], returnLogs: () => {} };
-}
-
-/** Lets so many act at once, the rest in their order. */
-function createTurns(most: number): SiteJobOptions['inTurn'] {
-  const queue: (() => void)[] = [];
-  let active = 0;
-  return async (act, signal) => {
-    if (active >= most) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      queue.push(resolve);
-      await promise;
-    } else active += 1;
-    try {
-      signal.throwIfAborted();
-      return await act();
-    } finally {
-      const following = queue.shift();
-      if (following) following();
-      else active -= 1;
-    }
-  };
 }

@@ -183,3 +183,21 @@ test('an agent ends soon also when a machine answers nothing any more', async ()
   go();
   expect(await jobs.ended(job.number)).toMatchObject({ state: 'COMPLETED' });
 });
+
+test('an agent ends soon while it hands a job to a machine that answers nothing, and the next one runs it once', async () => {
+  const held = await startAgent('silent-submit');
+  await jobs.ended((await jobs.run({ site: place.config.name, command: ['true'] })).number);
+  place.server?.pause();
+  const job = await jobs.run({ site: place.config.name, command: ['sh', '-c', 'echo x >>/tmp/runs'] });
+  try {
+    await jobs.until(job.number, 'it is on its way', ({ phase }) => phase !== null);
+    const begun = performance.now();
+    await held.stop();
+    expect(performance.now() - begun).toBeLessThan(8000);
+  } finally {
+    place.server?.resume();
+  }
+  await startAgent('silent-submit');
+  expect(await jobs.ended(job.number)).toMatchObject({ state: 'COMPLETED' });
+  expect(readFileSync(path.join(place.jobs, 'runs'), 'utf8')).toBe('x\n');
+});

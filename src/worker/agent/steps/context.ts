@@ -65,7 +65,9 @@ export async function withMachine<T>(context: Context, { tries }: Persistence, a
     } catch (error) {
       if (context.signal.aborted || error instanceof JobFault) throw error;
       const code = error instanceof PilotageError ? error.code : undefined;
-      if (code !== undefined && LOGIN_CODES.includes(code)) {
+      // Of a job that may be there nothing is concluded from a host key that has changed: somebody has to look.
+      const isChanged = code === 'host-key-changed' && tries === undefined;
+      if (isChanged || (code !== undefined && LOGIN_CODES.includes(code))) {
         context.show({
           phase: 'login',
           detail: `${messageOf(error)}. 'pilotage agent login', where the agent runs, answers`,
@@ -74,7 +76,7 @@ export async function withMachine<T>(context: Context, { tries }: Persistence, a
         continue;
       }
       if (code === undefined || !AWAY_CODES.includes(code) || tried === tries)
-        throw tries === undefined && code !== 'host-key-changed'
+        throw tries === undefined
           ? error
           : new JobFault('start-failed', `${messageOf(error)}. Nothing was started there`, { cause: error });
       tried += 1;
