@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { cpuPerTask, millionArray } from './million.ts';
 import { nullTasks } from './null-tasks.ts';
+import { pilots, TASKS } from './pilots.ts';
 import { machine, median, residentMb, startServer } from './server.ts';
 import { sites } from './sites.ts';
 import { hashingMibPerSecond, hasRsync, type Staged, stage, stagingSource } from './staging.ts';
@@ -35,6 +36,7 @@ await aMillion();
 await staging();
 await aZone();
 await jobsAtASite();
+await pilotsOfASite();
 console.log(`bench: ${lines.length - missed} reached, ${missed} missed`);
 if (process.env.BENCH_OUTPUT) writeFileSync(process.env.BENCH_OUTPUT, `${lines.join('\n')}\n`);
 
@@ -179,6 +181,26 @@ async function jobsAtASite(): Promise<void> {
     `${manySeconds.toFixed(1)} s, ${sent}`,
     `1 connection, 2 commands a job`,
     use.connections === 1 && manySchedulerCommands <= 2 * many,
+  );
+}
+
+async function pilotsOfASite(): Promise<void> {
+  const measured = await pilots({ rounds: quick ? 3 : 9 });
+  if (!measured) return void console.log('| pilots | Slurm is not to be had here | | |');
+  const { bareMs, cold, warm } = measured;
+  const first = warm.map(({ firstMs }) => firstMs);
+  const more = median(first) - median(bareMs);
+  console.log(`| sbatch of a trivial script, until it runs | ${range(bareMs)} ms | | |`);
+  figure(
+    `${TASKS} tasks wait for pilots by Slurm, worker file there: the first runs`,
+    `${range(first)} ms`,
+    `3 s more than sbatch (${(more / 1000).toFixed(1)} s)`,
+    more <= 3000,
+  );
+  console.log(`| the same, until all have run | ${range(warm.map(({ allMs }) => allMs))} ms | | |`);
+  const seconds = (ms: number) => (ms / 1000).toFixed(1);
+  console.log(
+    `| the same once, worker file made, sent and unpacked: the first runs, all have run | ${seconds(cold.firstMs)} s, ${seconds(cold.allMs)} s | | |`,
   );
 }
 
