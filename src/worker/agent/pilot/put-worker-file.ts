@@ -56,7 +56,10 @@ chmod 700 "$own" && cd "$own" || exit ${NO_ROOM}
 printf '%s/${NAME}\\n' "$(pwd -P)"
 [ -f ${NAME} ] || exit ${MISSING}
 sum=$( { sha256sum <${NAME} || shasum -a 256 <${NAME} || openssl dgst -sha256 -r <${NAME}; } 2>/dev/null | cut -c1-64)
-[ "$sum" = ${digest} ] || exit ${MISSING}`,
+[ "$sum" = ${digest} ] || exit ${MISSING}
+# What agents left that were killed while they sent it: nobody has written to it for minutes.
+find . -maxdepth 1 -type f -name '.pilotage-*.part' -mmin +1 -exec rm -f {} + 2>/dev/null
+exit 0`,
     { timeoutMs: TIMEOUT_MS },
   );
   if (exitCode === 0 || exitCode === MISSING) return { path: stdout.trim(), isWhole: exitCode === 0 };
