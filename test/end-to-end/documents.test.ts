@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
 import { parseJobFile } from '../../src/face/cli/job-file/parse-job-file.ts';
 import { readSites } from '../../src/face/cli/sites/read-sites.ts';
@@ -23,7 +24,7 @@ test.each([
   expect(blocks.length).toBeGreaterThan(0);
   const home = mkdtempSync(path.join(tmpdir(), 'pilotage-documents-'));
   try {
-    const output = runAll(blocks, home);
+    const output = runAll(blocks, home, blocksOf(file, 'js'));
     expect(output).not.toMatch(/unexpected|internal/);
   } finally {
     rmSync(home, { recursive: true, force: true });
@@ -37,6 +38,11 @@ test('the job files of the documents are job files', () => {
     expect(
       parseJobFile(text, { fileName: 'document.yaml', directory: root, now: new Date() }).steps.length,
     ).toBeGreaterThan(0);
+});
+
+test('the package is imported by what package.json says', () => {
+  const { exports } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { exports: { '.': string } };
+  expect(path.join(root, exports['.'])).toBe(path.join(root, 'dist/ground/client/sdk.js'));
 });
 
 test('the sites of the documents are sites', () => {
@@ -80,13 +86,16 @@ function blocksOf(file: string, language: string): string[] {
     .map(([, , block = '']) => block);
 }
 
-/** As one script in a home of its own, on a free port; a document that starts no server finds one running. */
-function runAll(blocks: readonly string[], home: string): string {
+/** As one script in a home of its own, then the programs, on a free port; a document that starts no server finds one running. */
+function runAll(blocks: readonly string[], home: string, programs: readonly string[]): string {
+  const sdk = pathToFileURL(path.join(root, 'dist/ground/client/sdk.js')).href;
+  for (const [at, program] of programs.entries())
+    writeFileSync(path.join(home, `program-${at}.mjs`), program.replace("'pilotage'", `'${sdk}'`));
   const text = blocks.some((block) => block.includes(SERVE)) ? blocks.join('\n') : [SERVE, ...blocks].join('\n');
   const started = `pilotage serve --workers 2 --listen 127.0.0.1:0 > server.log 2>&1 & trap 'kill $(jobs -p); wait' EXIT\nuntil pilotage workers --json 2> /dev/null | grep -q alive; do sleep 0.1; done`;
-  const script = `set -euo pipefail\ncd "$HOME"\n${text.replace(SERVE, started)}`;
+  const script = `set -euo pipefail\ncd "$HOME"\n${text.replace(SERVE, started)}\n${programs.map((_, at) => `node program-${at}.mjs`).join('\n')}`;
   return execFileSync('bash', ['-c', script], {
-    env: { HOME: home, PATH: `${root}/bin:${process.env.PATH}` },
+    env: { HOME: home, PATH: `${root}/bin:${path.dirname(process.execPath)}:${process.env.PATH}` },
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -51,7 +51,7 @@ async function siteWith(
 }
 
 /** Takes memory until it is ended. */
-const GREEDY = ['python3', '-c', "import time\nx = b'x' * (300 * 1024 * 1024)\ntime.sleep(200)"];
+const GREEDY = ['perl', '-e', 'my $n = 300 * 1024 * 1024; my $x = "x" x $n; sleep 200'];
 
 describe.skipIf(missingSlurm() !== undefined)('with Slurm', () => {
   let slurm: SlurmCluster;
