@@ -115,10 +115,10 @@ test.each([
 
 const JOB: BatchJob = {
   name: batchName('a.1'),
-  directory: '/work/100%',
+  directory: '/data/100%',
   body: 'true',
-  stdout: '/work/100%/out',
-  stderr: '/work/back\\slash %j',
+  stdout: '/data/100%/out',
+  stderr: '/data/back\\slash %j',
   wallTimeSeconds: 61,
   cpus: 2,
   memoryBytes: 1_000_000,
@@ -148,9 +148,9 @@ test('the script holds the site options as comments, before what the job asks fo
 test('the names of files are patterns that stand for themselves', () => {
   expect(submitArguments(JOB).slice(1)).toEqual([
     '--job-name=pilotage-a.1',
-    '--chdir=/work/100%',
-    '--output=/work/100%%/out',
-    '--error=/work/back\\\\slash %j',
+    '--chdir=/data/100%',
+    '--output=/data/100%%/out',
+    '--error=/data/back\\\\slash %j',
   ]);
 });
 
