@@ -29,16 +29,28 @@ const range = (values: readonly number[], digits = 0) =>
 console.log(`${new Date().toISOString().slice(0, 10)}, ${machine()}`);
 console.log('SQLite, WAL, synchronous = FULL: an fsync before every acknowledgement; group commit. Loopback.');
 console.log('| figure | measured | target | reached |\n| --- | --- | --- | --- |');
-await idleMemory();
-await realTasks();
-await tasksWithoutProcess();
-await aMillion();
-await staging();
-await aZone();
-await jobsAtASite();
-await pilotsOfASite();
+const PARTS = {
+  idle: idleMemory,
+  programs: realTasks,
+  tasks: tasksWithoutProcess,
+  million: aMillion,
+  staging,
+  zone: aZone,
+  sites: jobsAtASite,
+  pilots: pilotsOfASite,
+};
+for (const name of wantedParts()) await PARTS[name]();
 console.log(`bench: ${lines.length - missed} reached, ${missed} missed`);
 if (process.env.BENCH_OUTPUT) writeFileSync(process.env.BENCH_OUTPUT, `${lines.join('\n')}\n`);
+
+/** All of them, or those that are named: `npm run bench -- sites pilots`. */
+function wantedParts(): (keyof typeof PARTS)[] {
+  const all = Object.keys(PARTS) as (keyof typeof PARTS)[];
+  const named = process.argv.slice(2);
+  const unknown = named.find((name) => !Object.hasOwn(PARTS, name));
+  if (unknown !== undefined) throw new Error(`there is no part '${unknown}': the parts are ${all.join(', ')}`);
+  return named.length === 0 ? all : all.filter((name) => named.includes(name));
+}
 
 async function idleMemory(): Promise<void> {
   const server = await startServer();

@@ -1,4 +1,5 @@
 import { messageOf } from '../../ground/base/errors.ts';
+import { rescueTokens } from './documents.ts';
 import type { Parts } from './parts.ts';
 import { balancePilots, forgetOldPilots } from './pilots.ts';
 import { endEnding } from './selection.ts';
@@ -92,6 +93,7 @@ async function fold(parts: Parts): Promise<void> {
 }
 
 async function expire(parts: Parts): Promise<void> {
+  await rescueTokens(parts);
   const rescued = await parts.store.rescueExpired();
   if (rescued > 0) parts.log.warn({ rescued }, 'workers were not heard of any more: what they ran is queued again');
   const due = await parts.store.releaseDue();

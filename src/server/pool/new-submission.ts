@@ -85,7 +85,7 @@ function toDependency(
   return { step };
 }
 
-function toShape(spec: SpecFacts): Shape {
+export function toShape(spec: SpecFacts): Shape {
   const asked = spec.resources ?? {};
   return {
     kind: spec.site ? 'site' : spec.command ? 'command' : 'payload',

@@ -10,6 +10,10 @@ export interface PoolSettings {
   readonly blobGraceMs: number;
   /** A server of this database counts as alive for so long after its last sign. */
   readonly serverAliveMs: number;
+  /** So long a client of the CouchDB face may hold a token in silence, unless its project says otherwise. */
+  readonly maxLockMs: number;
+  /** So often a token is given back after silence. */
+  readonly maxScrubs: number;
 }
 
 export const DEFAULT_SETTINGS: PoolSettings = {
@@ -19,4 +23,7 @@ export const DEFAULT_SETTINGS: PoolSettings = {
   abandonedAfterMs: 3_600_000,
   blobGraceMs: 86_400_000,
   serverAliveMs: 15_000,
+  // Five days: the longest wall time of many a cluster.
+  maxLockMs: 432_000_000,
+  maxScrubs: 3,
 };

@@ -253,6 +253,35 @@ create index pilots_ended on pilots (ended_at) where ended_at is not null;
 alter table workers add column pilot bigint;
 create index workers_pilot on workers (pilot) where pilot is not null;
 `,
+  // The CouchDB face. A token is a document and a task: the document keeps what the client wrote, the task its state.
+  // `opened`: the number of the change that let all tasks of a submission go. `followed`: what is forgotten leaves a mark.
+  `
+alter table projects add column security text;
+alter table projects add column max_lock_ms bigint;
+alter table projects add column max_scrubs bigint;
+alter table projects add column followed bigint not null default 0;
+alter table submissions add column opened bigint not null default 0;
+create index submissions_opened on submissions (project_id, opened) where opened > 0;
+create index tasks_sequence on tasks (sequence);
+create table documents (
+  project_id bigint not null, id text not null, revision bigint not null, rev_hash text not null, task_revision bigint not null default 0,
+  deleted bigint not null default 0, body text not null, attachments text,
+  submission_id bigint, idx bigint, attempt bigint not null default 0, claims text, lock_until bigint, sequence bigint not null,
+  primary key (project_id, id),
+  check ((submission_id is null) = (idx is null))
+) $CLUSTERED;
+create index documents_sequence on documents (project_id, sequence);
+create unique index documents_task on documents (submission_id, idx) where submission_id is not null;
+create index documents_lock on documents (lock_until) where lock_until is not null;
+create table document_blobs (
+  project_id bigint not null, digest text not null, document_id text not null, primary key (project_id, digest, document_id)
+) $CLUSTERED;
+create index document_blobs_document on document_blobs (project_id, document_id);
+create table users (
+  name text primary key, password_hash text, roles text not null, fields text not null,
+  revision bigint not null, rev_hash text not null, created_at bigint not null
+) $CLUSTERED;
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

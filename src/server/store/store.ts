@@ -3,6 +3,8 @@ import * as answers from './verbs/answer-claimed.ts';
 import { balancePilots } from './verbs/balance-pilots.ts';
 import * as blobs from './verbs/blobs.ts';
 import * as checkpoints from './verbs/checkpoints.ts';
+import * as databases from './verbs/databases.ts';
+import * as changes from './verbs/document-changes.ts';
 import * as exchangeVerbs from './verbs/exchange.ts';
 import * as forget from './verbs/forget.ts';
 import * as gates from './verbs/gates.ts';
@@ -11,14 +13,18 @@ import * as jobs from './verbs/jobs.ts';
 import { mergeRecord } from './verbs/merge-record.ts';
 import * as pilots from './verbs/pilots.ts';
 import * as projects from './verbs/projects.ts';
+import * as readDocuments from './verbs/read-documents.ts';
 import * as readSubmissions from './verbs/read-submissions.ts';
 import * as readTasks from './verbs/read-tasks.ts';
+import * as rescue from './verbs/rescue-tokens.ts';
 import * as retry from './verbs/retry-tasks.ts';
 import * as reuse from './verbs/reuse.ts';
 import * as servers from './verbs/servers.ts';
 import * as submissions from './verbs/submissions.ts';
 import * as tokens from './verbs/tokens.ts';
+import * as users from './verbs/users.ts';
 import * as workers from './verbs/workers.ts';
+import { writeDocuments } from './verbs/write-documents.ts';
 
 /** Verbs that change something. Each is one transaction: when its promise resolves, what it did is on disk. */
 export const WRITE_VERBS = {
@@ -69,6 +75,15 @@ export const WRITE_VERBS = {
   endTasks: gates.endTasks,
   retryTasks: retry.retryTasks,
   acceptLate: retry.acceptLate,
+  writeDocuments,
+  rescueTokens: rescue.rescueTokens,
+  undoClaim: rescue.undoClaim,
+  followChanges: changes.followChanges,
+  addMonitor: databases.addMonitor,
+  setSecurity: databases.setSecurity,
+  setTokenLimits: databases.setTokenLimits,
+  putUser: users.putUser,
+  removeUser: users.removeUser,
 } as const;
 
 /** Verbs that only look. They see everything that was acknowledged before they were called. */
@@ -106,6 +121,13 @@ export const READ_VERBS = {
   getJob: jobs.getJob,
   listWorkers: workers.listWorkers,
   findWorker: workers.findWorker,
+  getDocuments: readDocuments.getDocuments,
+  listDocuments: readDocuments.listDocuments,
+  databaseFacts: readDocuments.databaseFacts,
+  readChanges: changes.readChanges,
+  changeHorizon: changes.changeHorizon,
+  findUser: users.findUser,
+  listUsers: users.listUsers,
 } as const;
 
 type Verb<F> = F extends (db: Db, input: infer Input) => infer Result

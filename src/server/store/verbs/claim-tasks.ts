@@ -218,7 +218,7 @@ async function takeTasks(db: Db, head: Head, most: number, request: ClaimRequest
 }
 
 /** A submission of which nothing is queued leaves the index. Its row is locked first, and then looked at anew. */
-async function clearClaimable(db: Db, submission: number): Promise<void> {
+export async function clearClaimable(db: Db, submission: number): Promise<void> {
   const locked = await db.rows(sql`select id from submissions where id = ${submission} ${db.lock.skipLocked}`);
   if (locked.length === 0) return;
   await db.run(sql`update submissions set claimable = 0 where id = ${submission}

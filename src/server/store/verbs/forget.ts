@@ -69,6 +69,7 @@ export async function removeChunk(db: Db, input: { olderThanMs: number }): Promi
   // The whole request is forgotten first, so that nobody completes it, or adds to it, while it goes in chunks.
   if (request !== null)
     await db.run(sql`update submissions set request_id = null where request_id = ${request} and gate = 'loading'`);
+  await markDocuments(db, id);
   const removed = await db.run(
     sql`delete from tasks where submission_id = ${id} and idx in (select idx from tasks where submission_id = ${id} limit ${CHUNK})`,
   );
@@ -90,6 +91,23 @@ export async function removeChunk(db: Db, input: { olderThanMs: number }): Promi
   );
   await db.run(sql`delete from submissions where id = ${id} and gate = 'loading'`);
   return 1;
+}
+
+/** Those who follow the documents of a project are told that these are gone. */
+async function markDocuments(db: Db, id: number): Promise<void> {
+  const chunk = sql`(select idx from tasks where submission_id = ${id} limit ${CHUNK})`;
+  await db.run(sql`delete from document_blobs where (project_id, document_id) in
+    (select project_id, id from documents where submission_id = ${id} and idx in ${chunk})`);
+  await db.run(sql`insert into documents (project_id, id, revision, rev_hash, deleted, body, sequence)
+    select s.project_id, 'pilotage:' || t.submission_id || '.' || t.idx, t.revision + 1, '0', 1, '{}', ${db.nextSequence}
+    from tasks t join submissions s on s.id = t.submission_id join projects p on p.id = s.project_id
+    where t.submission_id = ${id} and t.idx in ${chunk} and p.followed = 1
+      and not exists (select 1 from documents d where d.submission_id = t.submission_id and d.idx = t.idx)
+    on conflict (project_id, id) do nothing`);
+  await db.run(sql`update documents set deleted = 1, revision = revision + 1 + coalesce((select t.revision from tasks t
+      where t.submission_id = documents.submission_id and t.idx = documents.idx), task_revision) - task_revision, rev_hash = '0', task_revision = 0,
+    body = '{}', attachments = null, lock_until = null, claims = null, submission_id = null, idx = null, sequence = ${db.nextSequence}
+    where submission_id = ${id} and idx in ${chunk}`);
 }
 
 /** Somebody may just have been told that a file is there, and be about to name it. */

@@ -75,7 +75,7 @@ async function releaseGate(db: Db, id: number): Promise<number> {
   await lockWaitingGate(db, id);
   const row = await firstRow<{ project_id: number; n: number }>(
     db,
-    sql`update submissions set gate = 'open', claimable = 1, waiting_since = ${db.now}
+    sql`update submissions set gate = 'open', claimable = 1, waiting_since = ${db.now}, opened = ${db.nextSequence}
     where id = ${id} and gate = 'waiting' and waiting_for = 0 and ending is null and (not_before is null or not_before <= ${db.now})
     returning project_id, (select count(*) from tasks where submission_id = submissions.id and state = 'queued') as n`,
   );

@@ -8,6 +8,10 @@ export interface ProjectRow {
   readonly owner: string;
   readonly created_at: number;
   readonly quota_bytes: number | null;
+  /** JSON: who may enter it as a database of the CouchDB face, beside administrators. */
+  readonly security: string | null;
+  readonly max_lock_ms: number | null;
+  readonly max_scrubs: number | null;
 }
 
 /** Makes a project unless it is there. `made` says which. */

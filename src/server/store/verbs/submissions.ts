@@ -138,7 +138,7 @@ async function useDigests(db: Db, projectId: number, id: number, digests: readon
   );
 }
 
-async function queueOf(db: Db, projectId: number, owner: string, shapeKey: string): Promise<number> {
+export async function queueOf(db: Db, projectId: number, owner: string, shapeKey: string): Promise<number> {
   await db.run(sql`insert into shapes (key) values (${shapeKey}) on conflict (key) do nothing`);
   const shape = await firstRow<{ id: number }>(db, sql`select id from shapes where key = ${shapeKey}`);
   const shapeId = shape?.id as number;
@@ -263,7 +263,7 @@ async function openGate(db: Db, id: number): Promise<void> {
   if (row?.gate !== 'loading') return;
   const waits = row.waiting_for > 0 || (row.not_before !== null && row.not_before > db.now);
   await db.run(
-    sql`update submissions set gate = ${waits ? 'waiting' : 'open'}, claimable = 1, waiting_since = ${db.now} where id = ${id}`,
+    sql`update submissions set gate = ${waits ? 'waiting' : 'open'}, claimable = 1, waiting_since = ${db.now}, opened = ${db.nextSequence} where id = ${id}`,
   );
   await recordDeltas(db, [
     { projectId: row.project_id, submissionId: id, state: waits ? 'waiting' : 'queued', n: row.tasks - row.reused },

@@ -1,0 +1,118 @@
+import type { Db } from '../db.ts';
+import { firstRow } from '../db.ts';
+import { DOCUMENT, type DocumentRow, documentRows, OF_TASK } from '../document-rows.ts';
+import { sql } from '../sql.ts';
+
+/** A place in the changes of a database: everything up to `after`, and of the submission that was let go next, up to `idx`. */
+export interface ChangePosition {
+  readonly after: number;
+  readonly opened?: { readonly submission: number; readonly idx: number; readonly sequence: number };
+}
+
+export interface ChangePage {
+  readonly changes: readonly DocumentRow[];
+  readonly position: ChangePosition;
+  readonly more: boolean;
+}
+
+interface ChangeRange {
+  readonly projectId: number;
+  readonly position: ChangePosition;
+  readonly limit: number;
+}
+
+/**
+ * What changed after a place, oldest first: documents, tasks, and all tasks of a submission that was let go, which
+ * changes none of their rows. What changes again comes again, later.
+ */
+export async function readChanges(db: Db, input: ChangeRange): Promise<ChangePage> {
+  const { projectId, position } = input;
+  if (position.opened) return openedTasks(db, input, position.opened);
+  const opening = await firstRow<{ id: number; opened: number }>(
+    db,
+    sql`select id, opened from submissions where project_id = ${projectId} and opened > ${position.after} and gate <> 'loading' order by opened limit 1`,
+  );
+  const { rows, end } = await rowsAfter(db, input, opening?.opened ?? Number.MAX_SAFE_INTEGER);
+  if (end !== null) return { changes: rows, position: { after: end }, more: true };
+  const last = rows.at(-1)?.sequence ?? position.after;
+  if (!opening) return { changes: rows, position: { after: last }, more: false };
+  const next = { submission: opening.id, idx: -1, sequence: opening.opened };
+  return { changes: rows, position: { after: last, opened: next }, more: true };
+}
+
+async function openedTasks(
+  db: Db,
+  { position, limit }: ChangeRange,
+  opened: NonNullable<ChangePosition['opened']>,
+): Promise<ChangePage> {
+  const changes = await documentRows(
+    db,
+    sql`select ${DOCUMENT} ${FROM_TASKS} where t.submission_id = ${opened.submission} and t.idx > ${opened.idx} and s.gate <> 'loading'
+      order by t.idx limit ${limit}`,
+  );
+  const last = changes.length < limit ? undefined : changes.at(-1)?.task?.idx;
+  const after = last === undefined ? Math.max(position.after, opened.sequence) : position.after;
+  return {
+    changes,
+    position: { after, ...(last === undefined ? {} : { opened: { ...opened, idx: last } }) },
+    more: true,
+  };
+}
+
+const FROM_TASKS = sql`from tasks t join submissions s on s.id = t.submission_id
+  left join documents d on d.submission_id = t.submission_id and d.idx = t.idx left join workers w on w.session_id = t.session_id`;
+
+/** `end` is null when that was all; else what is behind it comes with the next page. */
+async function rowsAfter(
+  db: Db,
+  { projectId, position: { after }, limit }: ChangeRange,
+  upTo: number,
+): Promise<{ rows: DocumentRow[]; end: number | null }> {
+  const documents = await documentRows(
+    db,
+    sql`select ${DOCUMENT} from documents d ${OF_TASK}
+      where d.project_id = ${projectId} and d.sequence > ${after} and d.sequence <= ${upTo} order by d.sequence limit ${limit}`,
+  );
+  const tasks = await documentRows(
+    db,
+    sql`select ${DOCUMENT} ${FROM_TASKS} where t.sequence > ${after} and t.sequence <= ${upTo} and s.project_id = ${projectId} and s.gate <> 'loading'
+      order by t.sequence limit ${limit}`,
+  );
+  const ends = [
+    documents.length < limit ? Number.MAX_SAFE_INTEGER : endOf(documents, (row) => row.own_sequence),
+    tasks.length < limit ? Number.MAX_SAFE_INTEGER : endOf(tasks, (row) => row.task_sequence),
+  ];
+  const end = Math.min(...ends);
+  const newest = new Map([...documents, ...tasks].map((row) => [row.id, row]));
+  // One that changed after the end too is found there again.
+  const rows = [...newest.values()]
+    .filter((row) => row.sequence <= Math.min(end, upTo))
+    .sort((a, b) => a.sequence - b.sequence);
+  return { rows, end: end === Number.MAX_SAFE_INTEGER ? null : end };
+}
+
+function endOf(rows: readonly DocumentRow[], sequence: (row: DocumentRow) => number): number {
+  const last = rows.at(-1);
+  return last === undefined ? Number.MAX_SAFE_INTEGER : sequence(last);
+}
+
+/** From here on somebody follows the changes of a project: what is forgotten leaves a mark. */
+export async function followChanges(db: Db, input: { projectId: number }): Promise<void> {
+  await db.run(sql`update projects set followed = 1 where id = ${input.projectId} and followed = 0`);
+}
+
+/**
+ * PostgreSQL only: how far numbers of changes were given out, and which transactions were under way. Numbers become
+ * visible in the order of commits, not in their own.
+ */
+export async function changeHorizon(
+  db: Db,
+): Promise<{ readonly last: number; readonly xmin: string; readonly xmax: string } | null> {
+  if (db.dialect !== 'postgres') return null;
+  const row = await firstRow<{ last: number; xmin: string; xmax: string }>(
+    db,
+    sql`select (select last_value from change_sequence) as last, pg_snapshot_xmin(pg_current_snapshot())::text as xmin,
+      pg_snapshot_xmax(pg_current_snapshot())::text as xmax`,
+  );
+  return row ?? null;
+}

@@ -1,0 +1,52 @@
+import { type Db, firstRow } from '../db.ts';
+import { sql } from '../sql.ts';
+
+/** Somebody with a password. `fields` is JSON: what else their document holds. */
+export interface UserRow {
+  readonly name: string;
+  /** Argon2id, see access/passwords.ts; null: nobody can log in with it. */
+  readonly password_hash: string | null;
+  readonly roles: string;
+  readonly fields: string;
+  readonly revision: number;
+  readonly rev_hash: string;
+}
+
+export async function findUser(db: Db, input: { name: string }): Promise<UserRow | null> {
+  return (await firstRow<UserRow>(db, sql`select * from users where name = ${input.name}`)) ?? null;
+}
+
+export async function listUsers(db: Db): Promise<UserRow[]> {
+  return db.rows<UserRow>(sql`select * from users order by name`);
+}
+
+export interface UserWrite {
+  readonly name: string;
+  readonly passwordHash: string | null;
+  readonly roles: string;
+  readonly fields: string;
+  /** The revision that it follows; null: there is none; undefined: whatever stands there. */
+  readonly revision?: { readonly number: number; readonly hash: string } | null;
+  readonly hash: string;
+}
+
+/** Returns the new revision's number, or null when another one stands there. */
+export async function putUser(db: Db, user: UserWrite): Promise<number | null> {
+  const standing = await firstRow<UserRow>(db, sql`select * from users where name = ${user.name} ${db.lock.rows}`);
+  const expected = user.revision;
+  if (expected !== undefined) {
+    const fits =
+      expected === null ? !standing : standing?.revision === expected.number && standing.rev_hash === expected.hash;
+    if (!fits) return null;
+  }
+  const number = (standing?.revision ?? 0) + 1;
+  await db.run(sql`insert into users (name, password_hash, roles, fields, revision, rev_hash, created_at)
+    values (${user.name}, ${user.passwordHash}, ${user.roles}, ${user.fields}, ${number}, ${user.hash}, ${db.now})
+    on conflict (name) do update set password_hash = excluded.password_hash, roles = excluded.roles, fields = excluded.fields,
+      revision = excluded.revision, rev_hash = excluded.rev_hash`);
+  return number;
+}
+
+export async function removeUser(db: Db, input: { name: string }): Promise<boolean> {
+  return (await db.run(sql`delete from users where name = ${input.name}`)) > 0;
+}

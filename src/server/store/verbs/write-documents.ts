@@ -1,0 +1,202 @@
+import { PilotageError } from '../../../ground/base/errors.ts';
+import { parseExact } from '../../../ground/base/exact-json.ts';
+import { type Fields, isToken, judgeToken, type TokenVerdict } from '../../core/token.ts';
+import { type Db, firstRow } from '../db.ts';
+import {
+  type Attachments,
+  type DocumentRow,
+  fieldsOf,
+  isSetAside,
+  md5,
+  type Revision,
+  revisionOf,
+} from '../document-rows.ts';
+import { sql } from '../sql.ts';
+import { keepLateToken } from './late-tokens.ts';
+import { findDocuments } from './read-documents.ts';
+import { lockTasks } from './report-attempts.ts';
+import { storeDocuments } from './store-documents.ts';
+import { type TokenWriter, writeTokens } from './write-tokens.ts';
+
+/** What a client brings: an attachment that is there already, or one whose bytes are in the blob store by now. */
+export type NewAttachment = { readonly stub: true } | Omit<Attachments[string], 'revpos'>;
+
+/** A new version of a document. Texts are JSON. */
+export interface DocumentWrite {
+  readonly id: string;
+  /** The revision that it follows; null: the client thinks that there is none. */
+  readonly rev: Revision | null;
+  readonly deleted: boolean;
+  /** The fields, without `_id`, `_rev` and `_attachments`. */
+  readonly body: string;
+  readonly attachments: Readonly<Record<string, NewAttachment>>;
+  /** What its task asks for, should it be a token that has none yet. */
+  readonly shapeKey: string;
+  readonly spec: string;
+  readonly payload: string | null;
+  /** A copy from elsewhere keeps the revision that it has there, if it is the newer one. */
+  readonly kept?: Revision;
+}
+
+export interface WriteDocumentsInput extends TokenWriter {
+  readonly projectId: number;
+  readonly writes: readonly DocumentWrite[];
+}
+
+export type WriteAnswer =
+  | { readonly ok: true; readonly rev: Revision; readonly claimed: boolean }
+  | {
+      readonly ok: false;
+      readonly why: 'conflict' | 'missing' | 'deleted' | 'missing-stub' | 'waiting' | 'reserved';
+      readonly what?: string;
+    };
+
+export interface WriteDocumentsResult {
+  readonly answers: readonly WriteAnswer[];
+  /** Workers that are to look at what they hold. */
+  readonly sessions: readonly string[];
+  readonly submissions: readonly number[];
+}
+
+/** One write with all that was decided about it; `row` is what stands. */
+export interface Decided {
+  readonly write: DocumentWrite;
+  readonly row: DocumentRow | undefined;
+  readonly rev: Revision;
+  readonly attachments: Attachments;
+  readonly next: Fields;
+  readonly token: TokenStep;
+}
+
+export type TokenStep =
+  | { readonly kind: 'none' }
+  /** It becomes a task. */
+  | { readonly kind: 'new' }
+  /** Its task goes: it was deleted, or is a token no longer. */
+  | { readonly kind: 'drop' }
+  | { readonly kind: 'act'; readonly act: Extract<TokenVerdict, { ok: true }>['act'] };
+
+/**
+ * Writes documents, each judged on its own, all in one transaction. The revision is the fence of a client; what it
+ * does to a token's task goes the way of every task. A result that comes too late is kept aside.
+ */
+export async function writeDocuments(db: Db, input: WriteDocumentsInput): Promise<WriteDocumentsResult> {
+  const standing = await lockDocuments(db, input);
+  const answers: WriteAnswer[] = [];
+  const decided: Decided[] = [];
+  const written = new Set<string>();
+  for (const write of input.writes) {
+    const row = standing.get(write.id);
+    const outcome = written.has(write.id) ? ({ ok: false, why: 'conflict' } as const) : decide(write, row);
+    if (!('next' in outcome)) {
+      answers.push(outcome);
+      if (row?.task && outcome.why === 'conflict') await keepLateToken(db, { ...write, row });
+      continue;
+    }
+    written.add(write.id);
+    decided.push(outcome);
+    const claimed = outcome.token.kind === 'act' && outcome.token.act === 'claim';
+    answers.push({ ok: true, rev: outcome.rev, claimed });
+  }
+  const links = await writeTokens(db, input, decided);
+  await storeDocuments(db, input, decided, links.links);
+  return { answers, sessions: links.sessions, submissions: links.submissions };
+}
+
+/** Documents in the order of their ids, then their tasks; a new id is nobody else's meanwhile. */
+async function lockDocuments(db: Db, { projectId, writes }: WriteDocumentsInput): Promise<Map<string, DocumentRow>> {
+  const ids = [...new Set(writes.map((write) => write.id))].sort();
+  const find = async () => new Map((await findDocuments(db, projectId, ids)).map((row) => [row.id, row]));
+  if (db.dialect !== 'postgres') return find();
+  const project = await firstRow(db, sql`select id from projects where id = ${projectId}`);
+  if (!project) throw new PilotageError('not-found', 'the project is gone');
+  const given = db.table({ m_id: ['text', ids] });
+  const lock = async () =>
+    db.rows(
+      sql`select id from documents where project_id = ${projectId} and id in (select m_id from ${given} as given) order by id for update`,
+    );
+  if ((await lock()).length < ids.length) {
+    await db.rows(sql`select pg_advisory_xact_lock(7305, cast(${projectId} as int))`);
+    await lock();
+  }
+  const tasks = [...(await find()).values()].flatMap((row) =>
+    row.task === null ? [] : [{ submission: row.task.submission_id, idx: row.task.idx }],
+  );
+  if (tasks.length > 0) await lockTasks(db, tasks);
+  return find();
+}
+
+type Refused = Extract<WriteAnswer, { ok: false }>;
+
+function decide(write: DocumentWrite, row: DocumentRow | undefined): Decided | Refused {
+  const there = row !== undefined && row.deleted === 0;
+  if (!there && write.id.startsWith('pilotage:')) return { ok: false, why: 'reserved' };
+  const current = row === undefined ? undefined : revisionOf(row);
+  if (write.kept) return decideCopy(write, row, current);
+  if (write.deleted && !there) return { ok: false, why: row === undefined ? 'missing' : 'deleted' };
+  const fits = sameRevision(write.rev, current) || (!there && row !== undefined && write.rev === null);
+  if (!fits) return { ok: false, why: 'conflict' };
+  return accept(write, row, nextRevision(write, current));
+}
+
+/** Of two copies the one with the higher revision stays, as everywhere in CouchDB's world. */
+function decideCopy(
+  write: DocumentWrite,
+  row: DocumentRow | undefined,
+  current: Revision | undefined,
+): Decided | Refused {
+  const kept = write.kept as Revision;
+  if (current && !isNewer(kept, current)) return { ok: false, why: 'conflict' };
+  return accept(write, row, kept);
+}
+
+function isNewer(a: Revision, b: Revision): boolean {
+  return a.number === b.number ? a.hash > b.hash : a.number > b.number;
+}
+
+function accept(write: DocumentWrite, row: DocumentRow | undefined, rev: Revision): Decided | Refused {
+  const attachments = mergeAttachments(write, row, rev.number);
+  if ('ok' in attachments) return attachments as Refused;
+  const next = parseExact(write.body) as Fields;
+  const token = stepOf(write, row, next);
+  if ('ok' in token) return token;
+  return { write, row, rev, attachments: attachments as Attachments, next, token };
+}
+
+function stepOf(write: DocumentWrite, row: DocumentRow | undefined, next: Fields): TokenStep | Refused {
+  const task = row?.deleted === 0 ? row.task : null;
+  const wantsTask = !write.deleted && isToken(next);
+  if (!task) return { kind: wantsTask ? 'new' : 'none' };
+  if (!wantsTask) return { kind: 'drop' };
+  const standing = {
+    fields: fieldsOf(row as DocumentRow),
+    isGated: (task.state === 'waiting' && !isSetAside(task)) || task.gate !== 'open',
+    wasLost: task.losses > 0,
+  };
+  const verdict = judgeToken(standing, next);
+  if (verdict.ok) return { kind: 'act', act: verdict.act };
+  return { ok: false, why: verdict.why === 'waiting' ? 'waiting' : 'conflict' };
+}
+
+function mergeAttachments(write: DocumentWrite, row: DocumentRow | undefined, revpos: number): Attachments | Refused {
+  if (write.deleted) return {};
+  const stored = JSON.parse(row?.attachments ?? '{}') as Attachments;
+  const merged: Record<string, Attachments[string]> = {};
+  for (const [name, attachment] of Object.entries(write.attachments)) {
+    if (!('stub' in attachment)) merged[name] = { ...attachment, revpos };
+    else if (Object.hasOwn(stored, name)) merged[name] = stored[name] as Attachments[string];
+    else return { ok: false, why: 'missing-stub', what: name };
+  }
+  return merged;
+}
+
+function sameRevision(a: Revision | null, b: Revision | undefined): boolean {
+  if (a === null || b === undefined) return a === null && b === undefined;
+  return a.number === b.number && a.hash === b.hash;
+}
+
+function nextRevision(write: DocumentWrite, current: Revision | undefined): Revision {
+  const number = (current?.number ?? 0) + 1;
+  const attachments = JSON.stringify(write.attachments);
+  return { number, hash: md5(`${current?.hash ?? ''}:${write.deleted}:${write.id}:${write.body}:${attachments}`) };
+}
