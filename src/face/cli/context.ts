@@ -159,6 +159,9 @@ export interface ServeOptions {
     | { readonly kind: 'none' | 'self-made' }
     | { readonly kind: 'files'; readonly cert: string; readonly key: string };
   readonly insecure: boolean;
+  /** Ports of its own for clients of CouchDB, beside `/couchdb/`. */
+  readonly couchdbListen?: { readonly host: string; readonly port: number };
+  readonly couchdbTlsListen?: { readonly host: string; readonly port: number };
   readonly heartbeatSeconds?: number;
   readonly leaseSeconds?: number;
   /** How often `--verbose` was given. */

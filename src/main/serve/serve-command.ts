@@ -8,6 +8,8 @@ import type { Log } from '../../ground/base/log.ts';
 import { PROTOCOL_VERSION } from '../../ground/protocol/limits.ts';
 import { createAccess, newSecret } from '../../server/access/access.ts';
 import { openBlobs } from '../../server/blobs/blobs.ts';
+import { registerCouchdb } from '../../server/couchdb/face.ts';
+import { openFace } from '../../server/couchdb/open-face.ts';
 import { registerApi } from '../../server/http/api.ts';
 import { registerDocuments } from '../../server/http/documents.ts';
 import { registerHealth } from '../../server/http/health.ts';
@@ -25,6 +27,7 @@ import type { Store } from '../../server/store/store.ts';
 import { createListener } from '../../server/web/listener.ts';
 import { VERSION } from '../version.ts';
 import { type Certificate, readCertificate } from './certificate.ts';
+import { openCouchdbPorts, refuseOpenCouchdb } from './couchdb-ports.ts';
 import { isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
 import { serverFiles } from './server-files.ts';
@@ -33,6 +36,7 @@ import { serverFiles } from './server-files.ts';
 export async function runServe(options: ServeOptions): Promise<number> {
   const host = options.listen?.host ?? '127.0.0.1';
   refuseOpen(host, options);
+  refuseOpenCouchdb(options);
   const log = pino(
     { level: ['info', 'debug', 'trace'][options.verbose] ?? 'trace', base: { pid: process.pid } },
     pino.destination({ dest: 2, sync: true }),
@@ -112,10 +116,14 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   registerMetrics(app, pool);
   registerHealth(app, store);
   registerApi(app, pool, access);
+  const face = openFace({ parts, pool, access, directory: join(options.data, 'views'), log });
+  registerCouchdb(app, face.house, '/couchdb');
   const address = await listen(app, { host, port: options.listen?.port }, files);
   const url = `${certificate ? 'https' : 'http'}://${address.host.includes(':') && !address.host.startsWith('[') ? `[${address.host}]` : address.host}:${address.port}`;
   files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
+  const couchdb = await openCouchdbPorts({ options, access, log, house: face.house, certificate });
   sayWhere(url, certificate, address.insteadOf, options);
+  for (const address of couchdb.urls) process.stdout.write(`  for clients of CouchDB: ${address}\n`);
   const workers = await startLocalWorkers({
     count: options.workers,
     url: localUrl(url, host),
@@ -130,8 +138,8 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   await workers.stop();
   closing.abort();
   files.withdraw();
-  await app.close();
-  await Promise.all([keeper.stop(), remover.stop()]);
+  await Promise.all([app.close(), couchdb.close()]);
+  await Promise.all([keeper.stop(), remover.stop(), face.close()]);
   return 0;
 }
 

@@ -40,11 +40,12 @@ export function createChanges(parts: Pick<Parts, 'store'>) {
       followed.add(projectId);
     }
     const { position, safe: carried } = parsePosition(after);
-    const safe = carried ?? (await safeNumber());
+    // Never back behind where it began.
+    const safe = carried ?? Math.max(await safeNumber(), position.after);
     const page = await parts.store.readChanges({ projectId, position, limit });
     const changes = page.changes.map((row) => ({ row, position: placeOf(position, row) }));
     if (page.more) return { changes, position: formatPosition(page.position, safe), more: true };
-    const settled = { after: Math.max(Math.min(page.position.after, safe), 0) };
+    const settled = { after: Math.min(page.position.after, safe) };
     return { changes, position: formatPosition(settled, Number.POSITIVE_INFINITY), more: false };
   };
 }

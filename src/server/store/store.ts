@@ -81,6 +81,7 @@ export const WRITE_VERBS = {
   followChanges: changes.followChanges,
   addMonitor: databases.addMonitor,
   setSecurity: databases.setSecurity,
+  renameProject: databases.renameProject,
   setTokenLimits: databases.setTokenLimits,
   putUser: users.putUser,
   removeUser: users.removeUser,

@@ -11,6 +11,8 @@ import { readSecretFile } from '../secret-file.ts';
 
 interface Options {
   readonly listen?: string;
+  readonly couchdbListen?: string | true;
+  readonly couchdbTlsListen?: string | true;
   readonly database?: string;
   readonly databaseFile?: string;
   readonly workers: number;
@@ -28,6 +30,8 @@ interface Options {
 export function serveCommand(define: Define): Command {
   return define('serve', 'Run a server; --data says where it keeps everything', serve)
     .option('--listen <host:port>', '127.0.0.1:9990 unless given; the port of the first start is kept')
+    .option('--couchdb-listen [host:port]', 'a port for PiCaS and other clients of CouchDB, 127.0.0.1:5984 unless told')
+    .option('--couchdb-tls-listen [host:port]', 'the same over TLS, 127.0.0.1:6984 unless told')
     .option('--database <url>', 'PostgreSQL in place of SQLite: postgres://USER@HOST/NAME, without a password')
     .option('--database-file <file>', 'a file of mode 0600 with such a URL, which may hold a password')
     .option('--blobs <dir>', 'where files are kept, also s3://BUCKET/PREFIX; below the data directory unless given')
@@ -58,6 +62,8 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
     ...defined({
       database,
       listen: options.listen === undefined ? undefined : parseListen(options.listen),
+      couchdbListen: parseOptional(options.couchdbListen, 5984),
+      couchdbTlsListen: parseOptional(options.couchdbTlsListen, 6984),
       blobs: toBlobs(options.blobs, context.cwd),
       s3: await findS3(options),
       blobGraceSeconds: options.blobGrace,
@@ -67,6 +73,12 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
   };
   checkLease(served);
   return context.serve(served);
+}
+
+/** An address, or the usual port of this machine if the option stands alone. */
+function parseOptional(told: string | true | undefined, port: number): { host: string; port: number } | undefined {
+  if (told === undefined) return undefined;
+  return told === true ? { host: '127.0.0.1', port } : parseListen(told);
 }
 
 function toBlobs(blobs: string | undefined, cwd: string): string | undefined {

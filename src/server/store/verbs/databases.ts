@@ -24,3 +24,8 @@ export async function setTokenLimits(
   if (input.maxScrubs !== undefined)
     await db.run(sql`update projects set max_scrubs = ${input.maxScrubs} where id = ${input.projectId}`);
 }
+
+/** Its own name is free for another one. */
+export async function renameProject(db: Db, input: { projectId: number; name: string }): Promise<void> {
+  await db.run(sql`update projects set name = ${input.name} where id = ${input.projectId}`);
+}

@@ -1,0 +1,203 @@
+import { Readable } from 'node:stream';
+import { isPosition } from '../pool/changes.ts';
+import { type Database, documentTopic } from '../pool/documents.ts';
+import type { DocumentRow } from '../store/document-rows.ts';
+import { badRequest, CouchError } from './couch-error.ts';
+import type { House } from './house.ts';
+import { asObject, type CouchCall, flag, readJson, sendJson, wholeNumber } from './request.ts';
+import { revOf, showDocument } from './show-document.ts';
+
+interface Wanted {
+  readonly since: string;
+  readonly limit: number;
+  readonly includeDocs: boolean;
+  readonly descending: boolean;
+  readonly ids: ReadonlySet<string> | null;
+  readonly designOnly: boolean;
+  readonly timeoutMs: number;
+  readonly heartbeatMs: number | null;
+}
+
+const DEFAULT_TIMEOUT_MS = 60_000;
+const PAGE = 1000;
+/** A lost note is made up for by looking. */
+const LOOK_MS = 1000;
+
+/** GET and POST /db/_changes: normal, longpoll and continuous (also as an event stream). */
+export async function changesFeed(house: House, call: CouchCall, database: Database) {
+  const feed = call.query.get('feed') ?? 'normal';
+  const wanted = await readWanted(house, call, database);
+  switch (feed) {
+    case 'normal':
+      return normal(house, call, database, wanted);
+    case 'longpoll':
+      return longPoll(house, call, database, wanted);
+    case 'continuous':
+    case 'eventsource': {
+      const form = feed === 'continuous' ? lines : events;
+      call.reply.code(200).headers({
+        'content-type': feed === 'continuous' ? 'application/json' : 'text/event-stream',
+        'cache-control': 'no-cache',
+      });
+      return call.reply.send(Readable.from(form(continuous(house, call, database, wanted))));
+    }
+    default:
+      throw badRequest(`Supported \`feed\` types: normal, continuous, live, longpoll, eventsource (not '${feed}')`);
+  }
+}
+
+async function readWanted(house: House, call: CouchCall, database: Database): Promise<Wanted> {
+  const { query } = call;
+  const body = call.method === 'POST' ? asObject(await readJson(call, {}), 'Request body') : {};
+  const filter = query.get('filter');
+  if (filter !== undefined && filter !== '_doc_ids' && filter !== '_design')
+    throw new CouchError(400, 'bad_request', `the filter '${filter}' is not offered: there are _doc_ids and _design`);
+  const heartbeat = query.get('heartbeat');
+  const given = query.get('since') ?? call.request.headers['last-event-id'];
+  return {
+    since: await sinceOf(house, database, typeof given === 'string' ? given : '0'),
+    limit: Math.max(1, wholeNumber(query, 'limit') ?? Number.MAX_SAFE_INTEGER),
+    includeDocs: flag(query, 'include_docs') === true,
+    descending: flag(query, 'descending') === true,
+    ids: filter === '_doc_ids' ? new Set(idsOf(query.get('doc_ids'), body)) : null,
+    designOnly: filter === '_design',
+    timeoutMs: Math.min(wholeNumber(query, 'timeout') ?? DEFAULT_TIMEOUT_MS, 600_000),
+    heartbeatMs:
+      heartbeat === undefined || heartbeat === 'false'
+        ? null
+        : heartbeat === 'true'
+          ? DEFAULT_TIMEOUT_MS
+          : Math.max(100, wholeNumber(query, 'heartbeat') ?? 0),
+  };
+}
+
+function idsOf(text: string | undefined, body: Record<string, unknown>): string[] {
+  const ids: unknown = text === undefined ? body.doc_ids : JSON.parse(text);
+  if (Array.isArray(ids)) return ids.map(String);
+  throw badRequest('`doc_ids` filter parameter is not a list.');
+}
+
+async function sinceOf(house: House, database: Database, since: string): Promise<string> {
+  if (since === 'now') {
+    const { sequence } = await house.parts.store.databaseFacts({ projectId: database.id });
+    return String(sequence);
+  }
+  if (since === '0' || since === '') return '';
+  if (!isPosition(since)) throw badRequest(`Malformed sequence supplied in 'since' parameter: ${since.slice(0, 100)}`);
+  return since;
+}
+
+interface Line {
+  readonly seq: string;
+  readonly id: string;
+  readonly changes: readonly { readonly rev: string }[];
+  readonly deleted?: true;
+  readonly doc?: unknown;
+}
+
+function lineOf(row: DocumentRow, seq: string, wanted: Wanted): Line {
+  return {
+    seq,
+    id: row.id,
+    changes: [{ rev: revOf(row) }],
+    ...(row.deleted === 0 ? {} : { deleted: true as const }),
+    ...(wanted.includeDocs ? { doc: showDocument(row) } : {}),
+  };
+}
+
+async function page(house: House, database: Database, wanted: Wanted, since: string) {
+  const read = await house.changes(database.id, since, PAGE);
+  const found = read.changes
+    .filter(
+      ({ row }) =>
+        (wanted.ids === null || wanted.ids.has(row.id)) && (!wanted.designOnly || row.id.startsWith('_design/')),
+    )
+    .map(({ row, position }) => lineOf(row, position, wanted));
+  return { found, position: read.position, more: read.more };
+}
+
+/** Everything there is after a place; of a document that comes twice, the last. */
+async function collect(house: House, database: Database, wanted: Wanted): Promise<{ lines: Line[]; last: string }> {
+  const found = new Map<string, Line>();
+  let since = wanted.since;
+  for (let more = true; more; ) {
+    const read = await page(house, database, wanted, since);
+    for (const line of read.found) {
+      found.delete(line.id);
+      found.set(line.id, line);
+      if (!wanted.descending && found.size >= wanted.limit) return { lines: [...found.values()], last: line.seq };
+    }
+    since = read.position;
+    more = read.more;
+  }
+  const all = [...found.values()];
+  return { lines: wanted.descending ? all.reverse().slice(0, wanted.limit) : all, last: since === '' ? '0' : since };
+}
+
+async function normal(house: House, call: CouchCall, database: Database, wanted: Wanted) {
+  const { lines: results, last } = await collect(house, database, wanted);
+  return sendJson(call, 200, { results, last_seq: last, pending: 0 });
+}
+
+async function longPoll(house: House, call: CouchCall, database: Database, wanted: Wanted) {
+  const first = await collect(house, database, wanted);
+  if (first.lines.length > 0) return sendJson(call, 200, { results: first.lines, last_seq: first.last, pending: 0 });
+  call.reply.code(200).headers({ 'content-type': 'application/json', 'cache-control': 'must-revalidate' });
+  return call.reply.send(Readable.from(waitForOne(house, call, database, wanted)));
+}
+
+/** Line breaks keep the connection awake: they are white space in front of the answer. */
+async function* waitForOne(house: House, call: CouchCall, database: Database, wanted: Wanted): AsyncGenerator<string> {
+  yield '{"results":[\n';
+  for await (const line of continuous(house, call, database, { ...wanted, limit: 1 })) {
+    if (line === null) yield '\n';
+    else if ('last_seq' in line) {
+      yield `],\n"last_seq":${JSON.stringify(line.last_seq)},"pending":0}\n`;
+      return;
+    } else {
+      yield `${JSON.stringify(line)}\n`;
+    }
+  }
+}
+
+type Event = Line | { readonly last_seq: string; readonly pending: number } | null;
+
+/** Changes as they come; null is a sign of life. Ends after the limit, or after a time in which nothing came. */
+async function* continuous(house: House, call: CouchCall, database: Database, wanted: Wanted): AsyncGenerator<Event> {
+  const { gone } = call.request;
+  let { since, limit } = wanted;
+  let lastSent = performance.now();
+  const ended = AbortSignal.any([gone, house.parts.closing]);
+  while (!ended.aborted) {
+    const read = await page(house, database, wanted, since);
+    for (const line of read.found) {
+      yield line;
+      lastSent = performance.now();
+      since = line.seq;
+      limit -= 1;
+      if (limit === 0) return yield { last_seq: line.seq, pending: 0 };
+    }
+    since = read.position;
+    if (read.more) continue;
+    const silent = performance.now() - lastSent;
+    if (wanted.heartbeatMs === null && silent >= wanted.timeoutMs) break;
+    if (wanted.heartbeatMs !== null && silent >= wanted.heartbeatMs) {
+      yield null;
+      lastSent = performance.now();
+    }
+    const left = (wanted.heartbeatMs ?? wanted.timeoutMs) - (performance.now() - lastSent);
+    await house.parts.signals.wait([documentTopic(database.id)], Math.max(10, Math.min(LOOK_MS, left)), ended);
+  }
+  if (!gone.aborted) yield { last_seq: since === '' ? '0' : since, pending: 0 };
+}
+
+async function* lines(from: AsyncGenerator<Event>): AsyncGenerator<string> {
+  for await (const event of from) yield event === null ? '\n' : `${JSON.stringify(event)}\n`;
+}
+
+async function* events(from: AsyncGenerator<Event>): AsyncGenerator<string> {
+  for await (const event of from) {
+    if (event === null) yield 'event: heartbeat\ndata: \n\n';
+    else if ('seq' in event) yield `data: ${JSON.stringify(event)}\nid: ${event.seq}\n\n`;
+  }
+}

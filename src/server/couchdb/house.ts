@@ -1,0 +1,25 @@
+import type { Log } from '../../ground/base/log.ts';
+import type { Principal } from '../access/principal.ts';
+import type { ReadChanges } from '../pool/changes.ts';
+import type { Database } from '../pool/documents.ts';
+import type { Parts } from '../pool/parts.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { Views } from './views/views.ts';
+import type { Door } from './visitors.ts';
+
+/** What every action of the face works with. */
+export interface House {
+  readonly parts: Parts;
+  readonly pool: Pool;
+  readonly door: Door;
+  readonly views: Views;
+  readonly changes: ReadChanges;
+  /** Ids of projects that have their standard views by now. */
+  readonly furnished: Set<number>;
+  readonly log: Log;
+}
+
+/** The face itself, where it acts for a visitor who was let in. */
+export function agentFor(database: Database, name: string | null): Principal {
+  return { name: name ?? 'couchdb', tokenId: 0, scopes: ['submit', 'read', 'work'], projects: [database.name] };
+}

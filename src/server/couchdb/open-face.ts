@@ -1,0 +1,57 @@
+import type { Log } from '../../ground/base/log.ts';
+import type { Access } from '../access/access.ts';
+import { createUsers } from '../access/users.ts';
+import { createChanges } from '../pool/changes.ts';
+import type { Parts } from '../pool/parts.ts';
+import type { Pool } from '../pool/pool.ts';
+import { textOf } from '../store/document-rows.ts';
+import type { House } from './house.ts';
+import { createSessions } from './sessions.ts';
+import { openViews } from './views/open-views.ts';
+import type { Views } from './views/views.ts';
+
+export interface FaceOptions {
+  readonly parts: Parts;
+  readonly pool: Pool;
+  readonly access: Access;
+  /** Where the indexes of views are kept. */
+  readonly directory: string;
+  readonly log: Log;
+}
+
+export interface Face {
+  readonly house: House;
+  close(): Promise<void>;
+}
+
+/** Views are opened with the first query: a server whose users know nothing of them does without. */
+export function openFace({ parts, pool, access, directory, log }: FaceOptions): Face {
+  const users = createUsers(parts.store, () => performance.now());
+  const changes = createChanges(parts);
+  const door = { access, users, sessions: createSessions(users, Date.now) };
+  let opened: Promise<Views> | undefined;
+  const open = () => {
+    opened ??= openViews({
+      directory,
+      log,
+      readChanges: async (database, after) => {
+        const page = await changes(Number(database), after);
+        return {
+          changes: page.changes.map(({ row }) => ({ id: row.id, json: row.deleted === 0 ? textOf(row) : null })),
+          position: page.position,
+          more: page.more,
+        };
+      },
+    });
+    return opened;
+  };
+  const views: Views = {
+    query: async (...given) => (await open()).query(...given),
+    find: async (...given) => (await open()).find(...given),
+    forget: async (database) => (await open()).forget(database),
+    close: async () => {
+      if (opened) await (await opened).close();
+    },
+  };
+  return { house: { parts, pool, door, views, changes, furnished: new Set(), log }, close: () => views.close() };
+}

@@ -1,0 +1,34 @@
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Users } from '../access/users.ts';
+import { NOBODY, type Visitor } from './visitor.ts';
+
+const LIFE_SECONDS = 600;
+
+export interface Sessions {
+  /** The value of a cookie that says who somebody is, for ten minutes. */
+  cookie(name: string): string;
+  /** Who a cookie says it is; undefined: it is not ours, or too old. */
+  visitor(cookie: string): Promise<Visitor | undefined>;
+}
+
+/** Sessions end with the server: clients log in again, as they do when one has expired. */
+export function createSessions(users: Users, now: () => number): Sessions {
+  const key = randomBytes(32);
+  const sign = (text: string) => createHmac('sha256', key).update(text).digest();
+  return {
+    cookie(name) {
+      const text = `${Buffer.from(name).toString('base64url')}.${Math.floor(now() / 1000) + LIFE_SECONDS}`;
+      return `${text}.${sign(text).toString('base64url')}`;
+    },
+    async visitor(cookie) {
+      const [name = '', until = '', signature = ''] = cookie.split('.');
+      const given = Buffer.from(signature, 'base64url');
+      const right = sign(`${name}.${until}`);
+      if (given.length !== right.length || !timingSafeEqual(given, right)) return undefined;
+      if (Number(until) * 1000 < now()) return undefined;
+      const user = await users.find(Buffer.from(name, 'base64url').toString('utf8'));
+      if (!user) return undefined;
+      return { ...NOBODY, name: user.name, roles: user.roles, isAdmin: user.roles.includes('_admin'), how: 'cookie' };
+    },
+  };
+}
