@@ -35,6 +35,8 @@ export const calls = {
   projects: bare<'projects'>('GET', '/projects'),
   createProject: bare<'createProject'>('POST', '/projects'),
   projectUsage: bare<'projectUsage'>('GET', '/projects/:project/usage'),
+  setTokenLimits: bare<'setTokenLimits'>('PUT', '/projects/:project/token-limits'),
+  makeCredentials: bare<'makeCredentials'>('POST', '/projects/:project/credentials'),
   setQuota: bare<'setQuota'>('PUT', '/projects/:project/quota'),
   tokens: bare<'tokens'>('GET', '/tokens'),
   createToken: bare<'createToken'>('POST', '/tokens'),

@@ -19,3 +19,29 @@ export const StatusView = closed({
   workers: closed({ alive: Count, draining: Count, cpus: Count, busyCpus: Count }),
 });
 export type StatusView = Type.Static<typeof StatusView>;
+
+/** How tokens of PiCaS clients are held: so long in silence, and so often. Null: as the server does it. */
+export const TokenLimitsRequest = closed({
+  maxLockAgeSeconds: Type.Optional(Type.Union([Type.Number({ minimum: 1, maximum: 31_536_000 }), Type.Null()])),
+  maxScrubs: Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum: 1_000_000 }), Type.Null()])),
+});
+export type TokenLimitsRequest = Type.Static<typeof TokenLimitsRequest>;
+
+export const TokenLimits = closed({
+  project: Type.String(),
+  maxLockAgeSeconds: Type.Number(),
+  maxScrubs: Type.Integer(),
+});
+export type TokenLimits = Type.Static<typeof TokenLimits>;
+
+/** What a PiCaS client needs. The password is shown here and never again. */
+export const ProjectCredentials = closed({
+  database: Type.String(),
+  user: Type.String(),
+  password: Type.String(),
+  /** Where the server listens for clients of CouchDB alone; none: below `/couchdb` of its own address. */
+  ports: Type.Array(closed({ host: Type.String(), port: Type.Integer(), secure: Type.Boolean() })),
+  /** PEM, where a client is to trust a certificate that nobody signed. */
+  certificate: Type.Union([Type.String(), Type.Null()]),
+});
+export type ProjectCredentials = Type.Static<typeof ProjectCredentials>;

@@ -5,7 +5,14 @@ import { ExchangeReply, ExchangeRequest, RegisterReply, RegisterRequest } from '
 import { JobDetail, JobPage, JobProcesses, JobRecord, JobRequest, JobView, RecordReply } from './job.ts';
 import { HoldsRequest, SourceReply, SourceRequest, TicketKeys } from './peer.ts';
 import { PilotSettingsRequest, PilotsView, SiteName } from './pilot.ts';
-import { ProjectRequest, ProjectView, StatusView } from './project.ts';
+import {
+  ProjectCredentials,
+  ProjectRequest,
+  ProjectView,
+  StatusView,
+  TokenLimits,
+  TokenLimitsRequest,
+} from './project.ts';
 import { Bytes, Count, closed, DigestText, Name } from './schema.ts';
 import { ItemsRequest, SubmissionView, SubmitReply, SubmitRequest } from './submission.ts';
 import { ChangedReply, ResultsPage, Selection, TaskDetail, TaskPage, WhyReply } from './task.ts';
@@ -319,6 +326,22 @@ export const routes = {
     params: closed({ project: Name }),
     body: QuotaRequest,
     reply: ProjectUsage,
+  },
+
+  setTokenLimits: {
+    method: 'PUT',
+    path: '/projects/:project/token-limits',
+    summary: 'How long a PiCaS client may hold a token in silence, and how often it is given back',
+    params: closed({ project: Name }),
+    body: TokenLimitsRequest,
+    reply: TokenLimits,
+  },
+  makeCredentials: {
+    method: 'POST',
+    path: '/projects/:project/credentials',
+    summary: 'A user name and a new password for PiCaS and other clients of CouchDB',
+    params: closed({ project: Name }),
+    reply: ProjectCredentials,
   },
 
   missingBlobs: {

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ServeOptions } from '../../face/cli/context.ts';
 import { PilotageError, systemCode } from '../../ground/base/errors.ts';
 import type { Log } from '../../ground/base/log.ts';
+import type { ProjectCredentials } from '../../ground/protocol/project.ts';
 import type { Access } from '../../server/access/access.ts';
 import { registerCouchdb } from '../../server/couchdb/face.ts';
 import type { House } from '../../server/couchdb/house.ts';
@@ -21,6 +22,7 @@ interface Wish {
 
 export interface CouchdbPorts {
   readonly urls: readonly string[];
+  readonly where: Pick<ProjectCredentials, 'ports' | 'certificate'>;
   close(): Promise<void>;
 }
 
@@ -34,22 +36,31 @@ export function refuseOpenCouchdb({ couchdbListen, insecure }: ServeOptions): vo
 
 /** The ports of their own that clients of CouchDB expect: the face stands at the root there. */
 export async function openCouchdbPorts(wish: Wish): Promise<CouchdbPorts> {
-  const { couchdbListen: plain, couchdbTlsListen: secure, data } = wish.options;
+  const { couchdbListen, couchdbTlsListen, data, tls } = wish.options;
   const opened: FastifyInstance[] = [];
-  const urls: string[] = [];
-  const open = async (at: { host: string; port: number }, tls: Certificate | null) => {
-    const app = createListener({ access: wish.access, log: wish.log, tls });
+  const ports: { host: string; port: number; secure: boolean }[] = [];
+  const open = async (at: { host: string; port: number }, certificate: Certificate | null) => {
+    const app = createListener({ access: wish.access, log: wish.log, tls: certificate });
     registerCouchdb(app, wish.house, '');
     opened.push(app);
-    urls.push(await listenAt(app, at, tls !== null));
+    const secure = certificate !== null;
+    ports.push({ host: at.host, port: await listenAt(app, at, secure), secure });
   };
-  if (plain) await open(plain, null);
-  if (secure)
-    await open(
-      secure,
-      wish.certificate ?? (await import('./self-made-certificate.ts').then((own) => own.selfMadeCertificate(data))),
-    );
-  return { urls, close: async () => void (await Promise.all(opened.map((app) => app.close()))) };
+  let certificate = tls.kind === 'self-made' ? wish.certificate : null;
+  if (couchdbListen) await open(couchdbListen, null);
+  if (couchdbTlsListen) {
+    if (!wish.certificate) certificate = await (await import('./self-made-certificate.ts')).selfMadeCertificate(data);
+    await open(couchdbTlsListen, wish.certificate ?? certificate);
+  }
+  return {
+    urls: ports.map(({ host, port, secure }) => `${secure ? 'https' : 'http'}://${bracketed(host)}:${port}`),
+    where: { ports, certificate: certificate?.cert ?? null },
+    close: async () => void (await Promise.all(opened.map((app) => app.close()))),
+  };
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 async function listenAt(app: FastifyInstance, { host, port }: { host: string; port: number }, isSecure: boolean) {
@@ -64,6 +75,5 @@ async function listenAt(app: FastifyInstance, { host, port }: { host: string; po
     );
   }
   const address = app.server.address();
-  const taken = address !== null && typeof address === 'object' ? address.port : port;
-  return `${isSecure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${taken}`;
+  return address !== null && typeof address === 'object' ? address.port : port;
 }

@@ -8,7 +8,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Database, writeDocuments } from '../pool/documents.ts';
 import { type DocumentRow, formatRevision } from '../store/document-rows.ts';
-import type { NewAttachment } from '../store/verbs/write-documents.ts';
+import type { NewAttachment } from '../store/verbs/document-write.ts';
 import { CouchError, notFound } from './couch-error.ts';
 import { findDocument } from './find-document.ts';
 import { agentFor, type House } from './house.ts';

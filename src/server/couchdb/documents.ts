@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Database, getDocuments, type NewDocument, undoClaim, writeDocuments } from '../pool/documents.ts';
 import { type DocumentRow, formatRevision, type Revision } from '../store/document-rows.ts';
-import type { NewAttachment, WriteAnswer } from '../store/verbs/write-documents.ts';
+import type { NewAttachment, WriteAnswer } from '../store/verbs/document-write.ts';
 import { readAttachment, storeBytes } from './attachment-bytes.ts';
 import { badRequest, CouchError, notFound } from './couch-error.ts';
 import { findDocument } from './find-document.ts';

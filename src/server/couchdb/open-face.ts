@@ -1,6 +1,6 @@
 import type { Log } from '../../ground/base/log.ts';
 import type { Access } from '../access/access.ts';
-import { createUsers } from '../access/users.ts';
+import type { Users } from '../access/users.ts';
 import { createChanges } from '../pool/changes.ts';
 import type { Parts } from '../pool/parts.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -14,6 +14,7 @@ export interface FaceOptions {
   readonly parts: Parts;
   readonly pool: Pool;
   readonly access: Access;
+  readonly users: Users;
   /** Where the indexes of views are kept. */
   readonly directory: string;
   readonly log: Log;
@@ -25,8 +26,7 @@ export interface Face {
 }
 
 /** Views are opened with the first query: a server whose users know nothing of them does without. */
-export function openFace({ parts, pool, access, directory, log }: FaceOptions): Face {
-  const users = createUsers(parts.store, () => performance.now());
+export function openFace({ parts, pool, access, users, directory, log }: FaceOptions): Face {
   const changes = createChanges(parts);
   const door = { access, users, sessions: createSessions(users, Date.now) };
   let opened: Promise<Views> | undefined;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { isDeeperThan } from '../../ground/base/json-depth.ts';
 import type { NewDocument } from '../pool/documents.ts';
 import type { Revision } from '../store/document-rows.ts';
-import type { NewAttachment } from '../store/verbs/write-documents.ts';
+import type { NewAttachment } from '../store/verbs/document-write.ts';
 import { badRequest, CouchError } from './couch-error.ts';
 import { asObject } from './request.ts';
 

@@ -1,4 +1,4 @@
-import type { WriteAnswer } from '../store/verbs/write-documents.ts';
+import type { WriteAnswer } from '../store/verbs/document-write.ts';
 import { CouchError, conflict, notFound } from './couch-error.ts';
 
 /** Why a write was refused, as clients know it. */

@@ -18,6 +18,7 @@ import { requireScope } from '../access/principal.ts';
 import type { Pool } from '../pool/pool.ts';
 import { time, timeOrNull } from '../pool/views.ts';
 import type { TokenRow } from '../store/verbs/tokens.ts';
+import { type CouchdbDoor, makeCredentials } from './credentials.ts';
 import { schemaOf } from './route-schema.ts';
 
 interface Call<R> {
@@ -32,9 +33,9 @@ interface Call<R> {
 type Handlers = { readonly [K in keyof Routes]: (call: Call<Routes[K]>) => Promise<ReplyOf<Routes[K]> | FastifyReply> };
 
 /** The API: every route of the protocol's table, translated into one call on the pool. */
-export function registerApi(app: FastifyInstance, pool: Pool, access: Access): void {
+export function registerApi(app: FastifyInstance, pool: Pool, access: Access, couchdb: CouchdbDoor): void {
   app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
-  const handlers = createHandlers(pool, access);
+  const handlers = createHandlers(pool, access, couchdb);
   for (const [name, route] of Object.entries(routes) as [keyof Routes, Route][]) {
     const handler = handlers[name] as (call: Call<Route>) => Promise<unknown>;
     app.route({
@@ -85,7 +86,7 @@ function idAsNumber(route: Route, params: unknown): unknown {
     : params;
 }
 
-function createHandlers(pool: Pool, access: Access): Handlers {
+function createHandlers(pool: Pool, access: Access, couchdb: CouchdbDoor): Handlers {
   return {
     status: ({ who, query }) => pool.status(who, query.project),
 
@@ -160,6 +161,9 @@ function createHandlers(pool: Pool, access: Access): Handlers {
 
     projectUsage: ({ who, params }) => pool.projectUsage(who, params.project),
     setQuota: ({ who, params, body }) => pool.setQuota(who, params.project, body.bytes),
+
+    setTokenLimits: ({ who, params, body }) => pool.setTokenLimits(who, params.project, body),
+    makeCredentials: ({ who, params }) => makeCredentials(pool, couchdb, who, params.project),
 
     missingBlobs: ({ who, params, body }) => pool.missingBlobs(who, params.project, body),
     putBlob: async ({ who, params, query, request, reply }) => {

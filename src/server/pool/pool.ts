@@ -14,6 +14,7 @@ import * as jobs from './jobs.ts';
 import { type LogWish, readLogs } from './logs.ts';
 import type { Parts } from './parts.ts';
 import * as pilots from './pilots.ts';
+import * as projectUsers from './project-user.ts';
 import { projectOf } from './projects.ts';
 import * as queries from './queries.ts';
 import * as selection from './selection.ts';
@@ -139,6 +140,9 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
 
     projectUsage: (who: Principal, project: string) => files.projectUsage(parts, who, project),
     setQuota: (who: Principal, project: string, bytes: number | null) => files.setQuota(parts, who, project, bytes),
+    projectUser: (who: Principal, project: string) => projectUsers.projectUser(parts, who, project),
+    setTokenLimits: (who: Principal, project: string, wish: projectUsers.TokenLimitsWish) =>
+      projectUsers.setTokenLimits(parts, who, project, wish),
     missingBlobs: (who: Principal, project: string, asked: files.Asked) =>
       files.missingBlobs(parts, who, project, asked),
     putBlob: (who: Principal, to: { project: string; digest: string }, upload: files.Upload, bytes: Readable) =>

@@ -1,4 +1,7 @@
+import path from 'node:path';
 import type { Command } from 'commander';
+import { formatDuration, parseDuration } from '../../../ground/base/duration.ts';
+import { PilotageError } from '../../../ground/base/errors.ts';
 import { formatSize, parseSize } from '../../../ground/base/size.ts';
 import type { ProjectUsage } from '../../../ground/protocol/blob.ts';
 import type { ProjectView } from '../../../ground/protocol/project.ts';
@@ -6,6 +9,7 @@ import { calls } from '../calls.ts';
 import type { Define } from '../define.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
+import { couchdbUrl, describeFiles, requirePrivate, writePicasConfig } from '../picas-config.ts';
 import { type Column, formatAge, formatTable, plural } from '../table.ts';
 import { describeCounts } from './status.ts';
 
@@ -18,6 +22,21 @@ export function projectCommand(define: Define): Command {
       define('quota', 'Say how much a project may keep', quota)
         .argument('<name>', 'its name')
         .argument('<size>', "as in 500GiB, or 'none'"),
+    )
+    .addCommand(
+      define('set', 'Say how PiCaS clients may hold tokens of a project', set)
+        .argument('<name>', 'its name')
+        .option(
+          '--max-lock-age <duration>',
+          "a token whose client is silent for so long is given back; 'usual': as everywhere",
+        )
+        .option('--max-scrubs <n>', "so often, then it is in error; 'usual': as everywhere"),
+    )
+    .addCommand(
+      define('credentials', 'Make a user name and a new password for PiCaS clients, as a picasconfig.py', credentials)
+        .argument('<name>', "the project's name")
+        .option('--to <dir>', 'where it is written: a directory of mode 0700, made if missing; ./picas_cfg unless told')
+        .option('--url <url>', 'the address that clients are to use, where it is another one'),
     );
 }
 
@@ -44,6 +63,48 @@ async function quota(invocation: Invocation, _options: object, project: string, 
   const bytes = size === 'none' ? null : parseSize(size);
   const used = await invocation.client().call(calls.setQuota, { params: { project }, body: { bytes } });
   await invocation.print(used, () => describeUsage(used));
+  return EXIT.done;
+}
+
+async function set(
+  invocation: Invocation,
+  { maxLockAge, maxScrubs }: { maxLockAge?: string; maxScrubs?: string },
+  project: string,
+): Promise<number> {
+  if (maxLockAge === undefined && maxScrubs === undefined)
+    throw new PilotageError('bad-request', 'nothing is to be set: give --max-lock-age, --max-scrubs, or both');
+  const body = {
+    ...(maxLockAge === undefined
+      ? {}
+      : { maxLockAgeSeconds: maxLockAge === 'usual' ? null : parseDuration(maxLockAge) }),
+    ...(maxScrubs === undefined ? {} : { maxScrubs: maxScrubs === 'usual' ? null : readCount(maxScrubs) }),
+  };
+  const limits = await invocation.client().call(calls.setTokenLimits, { params: { project }, body });
+  await invocation.print(
+    limits,
+    () =>
+      `project ${project}: a token whose client is silent for ${formatDuration(limits.maxLockAgeSeconds)} is given back, at most ${plural(limits.maxScrubs, 'time')}`,
+  );
+  return EXIT.done;
+}
+
+function readCount(text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new PilotageError('bad-request', `--max-scrubs is '${text}': give a whole number from 1 on`);
+}
+
+async function credentials(
+  invocation: Invocation,
+  options: { to?: string; url?: string },
+  project: string,
+): Promise<number> {
+  const directory = path.resolve(invocation.context.cwd, options.to ?? 'picas_cfg');
+  requirePrivate(directory);
+  const made = await invocation.client().call(calls.makeCredentials, { params: { project } });
+  const url = options.url ?? couchdbUrl(made, invocation.address().url);
+  const files = writePicasConfig(directory, { ...made, url });
+  const { password: _password, certificate: _certificate, ...shown } = made;
+  await invocation.print({ ...shown, url, files }, () => describeFiles(project, made.user, url, files));
   return EXIT.done;
 }
 

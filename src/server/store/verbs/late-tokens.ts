@@ -3,8 +3,8 @@ import { claimOf, exitCodeOf, type Fields, isToken, tokenState } from '../../cor
 import type { Db } from '../db.ts';
 import { type DocumentRow, type PastClaim, revisionOf } from '../document-rows.ts';
 import { sql } from '../sql.ts';
+import type { DocumentWrite } from './document-write.ts';
 import type { StoredReport } from './stored-report.ts';
-import type { DocumentWrite } from './write-documents.ts';
 
 /**
  * A result whose token was given back to others meanwhile: refused, but never thrown away. It is known by the claim

@@ -1,6 +1,6 @@
 import type { Db } from '../db.ts';
 import { sql } from '../sql.ts';
-import type { Decided } from './write-documents.ts';
+import type { Decided } from './document-write.ts';
 
 /** The task of a document after a write, and what the document remembers of it. */
 export interface TaskLink {

@@ -2,7 +2,7 @@ import type { Fields } from '../../core/token.ts';
 import type { Db } from '../db.ts';
 import { sha256 } from '../secrets.ts';
 import { sql } from '../sql.ts';
-import type { TokenWriter } from './write-tokens.ts';
+import type { TokenWriter } from './document-write.ts';
 
 /** A token's own time runs out first: then nothing is left for the worker's lease to end. */
 const SLACK_MS = 300_000;

@@ -1,6 +1,6 @@
 import { PilotageError } from '../../../ground/base/errors.ts';
 import { parseExact } from '../../../ground/base/exact-json.ts';
-import { type Fields, isToken, judgeToken, type TokenVerdict } from '../../core/token.ts';
+import { type Fields, isToken, judgeToken } from '../../core/token.ts';
 import { type Db, firstRow } from '../db.ts';
 import {
   type Attachments,
@@ -12,44 +12,17 @@ import {
   revisionOf,
 } from '../document-rows.ts';
 import { sql } from '../sql.ts';
+import type { Decided, DocumentWrite, TokenStep, TokenWriter, WriteAnswer } from './document-write.ts';
 import { keepLateToken } from './late-tokens.ts';
 import { findDocuments } from './read-documents.ts';
 import { lockTasks } from './report-attempts.ts';
 import { storeDocuments } from './store-documents.ts';
-import { type TokenWriter, writeTokens } from './write-tokens.ts';
-
-/** What a client brings: an attachment that is there already, or one whose bytes are in the blob store by now. */
-export type NewAttachment = { readonly stub: true } | Omit<Attachments[string], 'revpos'>;
-
-/** A new version of a document. Texts are JSON. */
-export interface DocumentWrite {
-  readonly id: string;
-  /** The revision that it follows; null: the client thinks that there is none. */
-  readonly rev: Revision | null;
-  readonly deleted: boolean;
-  /** The fields, without `_id`, `_rev` and `_attachments`. */
-  readonly body: string;
-  readonly attachments: Readonly<Record<string, NewAttachment>>;
-  /** What its task asks for, should it be a token that has none yet. */
-  readonly shapeKey: string;
-  readonly spec: string;
-  readonly payload: string | null;
-  /** A copy from elsewhere keeps the revision that it has there, if it is the newer one. */
-  readonly kept?: Revision;
-}
+import { writeTokens } from './write-tokens.ts';
 
 export interface WriteDocumentsInput extends TokenWriter {
   readonly projectId: number;
   readonly writes: readonly DocumentWrite[];
 }
-
-export type WriteAnswer =
-  | { readonly ok: true; readonly rev: Revision; readonly claimed: boolean }
-  | {
-      readonly ok: false;
-      readonly why: 'conflict' | 'missing' | 'deleted' | 'missing-stub' | 'waiting' | 'reserved';
-      readonly what?: string;
-    };
 
 export interface WriteDocumentsResult {
   readonly answers: readonly WriteAnswer[];
@@ -57,24 +30,6 @@ export interface WriteDocumentsResult {
   readonly sessions: readonly string[];
   readonly submissions: readonly number[];
 }
-
-/** One write with all that was decided about it; `row` is what stands. */
-export interface Decided {
-  readonly write: DocumentWrite;
-  readonly row: DocumentRow | undefined;
-  readonly rev: Revision;
-  readonly attachments: Attachments;
-  readonly next: Fields;
-  readonly token: TokenStep;
-}
-
-export type TokenStep =
-  | { readonly kind: 'none' }
-  /** It becomes a task. */
-  | { readonly kind: 'new' }
-  /** Its task goes: it was deleted, or is a token no longer. */
-  | { readonly kind: 'drop' }
-  | { readonly kind: 'act'; readonly act: Extract<TokenVerdict, { ok: true }>['act'] };
 
 /**
  * Writes documents, each judged on its own, all in one transaction. The revision is the fence of a client; what it

@@ -7,20 +7,11 @@ import { type DocumentTask, type PastClaim, SET_ASIDE_UNTIL } from '../document-
 import { sql } from '../sql.ts';
 import { applyMoves, type Move } from '../task-rows.ts';
 import { clearClaimable } from './claim-tasks.ts';
+import type { Decided, TokenWriter } from './document-write.ts';
 import { endAttempts } from './end-token-attempts.ts';
 import type { TaskLink } from './store-documents.ts';
 import { queueOf } from './submissions.ts';
 import { holdAs, isHeldByClient } from './token-holders.ts';
-import type { Decided } from './write-documents.ts';
-
-/** Who writes. */
-export interface TokenWriter {
-  readonly projectId: number;
-  /** Owns the tasks that come into being. */
-  readonly owner: string;
-  /** So long a holder may be silent. */
-  readonly maxLockMs: number;
-}
 
 export interface TokenResult {
   readonly links: ReadonlyMap<string, TaskLink>;

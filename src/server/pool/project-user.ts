@@ -1,0 +1,54 @@
+import { PilotageError } from '../../ground/base/errors.ts';
+import { type Principal, requireScope } from '../access/principal.ts';
+import type { Parts } from './parts.ts';
+import { projectOf } from './projects.ts';
+
+interface Group {
+  readonly names?: readonly string[];
+}
+
+/**
+ * The user that belongs to a project: may read and write its documents and its views. Somebody else of that name is
+ * left alone, and the user is called otherwise. `letIn` opens the database to it.
+ */
+export async function projectUser(parts: Parts, who: Principal, project: string) {
+  requireScope(who, 'admin');
+  const row = await projectOf(parts, who, project);
+  const security = JSON.parse(row.security ?? '{}') as { admins?: Group; members?: Group };
+  const own = new Set([...(security.admins?.names ?? []), ...(security.members?.names ?? [])]);
+  const user = await freeName(parts, project.replace(/[^A-Za-z0-9_.-]/g, '-'), own);
+  const withUser = (group: Group | undefined) => ({ ...group, names: [...new Set([...(group?.names ?? []), user])] });
+  const opened = { ...security, admins: withUser(security.admins), members: withUser(security.members) };
+  return { user, letIn: () => parts.store.setSecurity({ projectId: row.id, security: JSON.stringify(opened) }) };
+}
+
+async function freeName(parts: Parts, wanted: string, own: ReadonlySet<string>): Promise<string> {
+  for (let i = 1; i <= 100; i += 1) {
+    const name = i === 1 ? wanted : `${wanted}-${i}`;
+    if (own.has(name) || !(await parts.store.findUser({ name }))) return name;
+  }
+  throw new PilotageError('already-exists', `there are a hundred users called like '${wanted}': remove some of them`);
+}
+
+export interface TokenLimitsWish {
+  readonly maxLockAgeSeconds?: number | null | undefined;
+  readonly maxScrubs?: number | null | undefined;
+}
+
+/** Says what holds from then on. */
+export async function setTokenLimits(parts: Parts, who: Principal, project: string, wish: TokenLimitsWish) {
+  requireScope(who, 'admin');
+  const { id } = await projectOf(parts, who, project);
+  const { maxLockAgeSeconds: seconds, maxScrubs } = wish;
+  await parts.store.setTokenLimits({
+    projectId: id,
+    ...(seconds === undefined ? {} : { maxLockMs: seconds === null ? null : Math.round(seconds * 1000) }),
+    ...(maxScrubs === undefined ? {} : { maxScrubs }),
+  });
+  const row = await projectOf(parts, who, project);
+  return {
+    project,
+    maxLockAgeSeconds: (row.max_lock_ms ?? parts.settings.maxLockMs) / 1000,
+    maxScrubs: row.max_scrubs ?? parts.settings.maxScrubs,
+  };
+}
