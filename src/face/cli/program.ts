@@ -3,6 +3,7 @@ import { agentCommand } from './commands/agent.ts';
 import { cacheCommand } from './commands/cache.ts';
 import { cancelCommand } from './commands/cancel.ts';
 import { forgetCommand } from './commands/forget.ts';
+import { exportCommand, importCommand } from './commands/import-export.ts';
 import { jobCommand } from './commands/job.ts';
 import { logsCommand } from './commands/logs.ts';
 import { pilotsCommand } from './commands/pilots.ts';
@@ -110,6 +111,8 @@ const COMMANDS = [
   pilotsCommand,
   projectCommand,
   tokenCommand,
+  importCommand,
+  exportCommand,
   serveCommand,
   workerCommand,
   cacheCommand,
