@@ -4,6 +4,7 @@ import { formatTaskId, parseTarget, parseTaskId } from '../../ground/base/task-i
 import { type Principal, requireScope } from '../access/principal.ts';
 import type { RowState } from '../core/task.ts';
 import type { TaskDetailRow } from '../store/verbs/read-tasks.ts';
+import { isHeldByClient } from '../store/verbs/token-holders.ts';
 import type { Parts } from './parts.ts';
 import { projectOf, visibleProjects } from './projects.ts';
 import { submissionTopic } from './signals.ts';
@@ -14,7 +15,7 @@ export async function getStatus(parts: Parts, principal: Principal, project: str
   const projects = await visibleProjects(parts, principal, project);
   const counts = await countsIn(parts, projects);
   const workers = (await parts.store.listWorkers({ all: false }))
-    .filter((worker) => worker.state === 'alive' && worker.batch_hold === 0)
+    .filter((worker) => worker.state === 'alive' && worker.batch_hold === 0 && !isHeldByClient(worker))
     .map(viewOfWorker);
   const submissions = await Promise.all(
     (projects ?? [null]).map((projectId) => parts.store.countSubmissions({ projectId })),

@@ -23,9 +23,12 @@ export interface TaskListRow {
   readonly host: string | null;
 }
 
-const TASK = sql`t.submission_id, t.idx, p.name as project, s.name, t.state, s.gate, t.attempt, t.exit_code, t.reason, s.created_at, t.started_at, t.finished_at,
+/** A token is called as its document is. */
+const NAME = sql`case when d.id is null or d.id like 'pilotage:%' then s.name else d.id end as name`;
+const TASK = sql`t.submission_id, t.idx, p.name as project, ${NAME}, t.state, s.gate, t.attempt, t.exit_code, t.reason, s.created_at, t.started_at, t.finished_at,
   t.progress, t.site_state, w.number as worker_number, w.host`;
-const FROM = sql`from tasks t join submissions s on s.id = t.submission_id join projects p on p.id = s.project_id left join workers w on w.session_id = t.session_id`;
+const FROM = sql`from tasks t join submissions s on s.id = t.submission_id join projects p on p.id = s.project_id left join workers w on w.session_id = t.session_id
+  left join documents d on d.submission_id = t.submission_id and d.idx = t.idx`;
 
 export interface TaskFilter {
   readonly projectIds: readonly number[] | null;
