@@ -1,6 +1,6 @@
 /** All indexes of one database, in one file. */
 import type { DatabaseSync } from 'node:sqlite';
-import { messageOf } from '../../../ground/base/errors.ts';
+import { messageOf, PilotageError } from '../../../ground/base/errors.ts';
 import type { Log } from '../../../ground/base/log.ts';
 import { type Design, readDesign } from './design.ts';
 import { type Answer, type DesignIndex, openDesignIndex } from './design-index.ts';
@@ -38,6 +38,7 @@ export function openDatabaseViews(place: DatabasePlace): DatabaseViews {
   const { database, directory, log } = place;
   const file = fileOf(directory, database);
   let opened: Opened | undefined;
+  let removed = false;
 
   function open(): Opened {
     opened ??= { db: openIndexFile(file, database, log), designs: new Map(), documents: undefined };
@@ -66,14 +67,15 @@ export function openDatabaseViews(place: DatabasePlace): DatabaseViews {
     opened = undefined;
   }
 
-  /** A file that turns out to be damaged is built again, once for a question. */
+  /** A file that turns out to be damaged is built again; those who were reading it then begin again, once. */
   async function withRepair<T>(ask: () => Promise<T>): Promise<T> {
-    const before = opened;
+    const before = open();
     try {
       return await ask();
     } catch (error) {
-      if (!isDamage(error)) throw error;
-      if (opened === before || before === undefined) throwAway(error);
+      if (removed) throw wasDropped(database);
+      if (opened === before && !isDamage(error)) throw error;
+      if (opened === before) throwAway(error);
       return ask();
     }
   }
@@ -108,6 +110,7 @@ export function openDatabaseViews(place: DatabasePlace): DatabaseViews {
     },
     close,
     remove: () => {
+      removed = true;
       close();
       removeIndexFile(file);
     },
@@ -122,6 +125,10 @@ export interface RunningWatch {
 
 function watchFor(running: Running, watch: RunningWatch): Watch {
   return { enter: () => watch.enter(running), leave: watch.leave };
+}
+
+function wasDropped(database: string): PilotageError {
+  return new PilotageError('wrong-state', `the indexes of ${database} were dropped while they were read: ask again`);
 }
 
 interface Opened {

@@ -72,7 +72,7 @@ export function openDesignIndex(design: Design, place: IndexPlace): DesignIndex 
   }
 
   function spoil(spoiled: Spoiled): void {
-    state.spoiled = [...state.spoiled, spoiled];
+    state = { ...state, spoiled: [...state.spoiled, spoiled] };
     place.log.warn({ database: place.database, design: design.id }, `a view is spoiled: ${spoiled.reason}`);
   }
 
@@ -88,17 +88,15 @@ export function openDesignIndex(design: Design, place: IndexPlace): DesignIndex 
       return true;
     }
     const wanted = changes.filter(({ id }) => !id.startsWith('_design/'));
-    for (let from = 0; from < wanted.length; from += DOCUMENTS_AT_ONCE)
-      await take(wanted.slice(from, from + DOCUMENTS_AT_ONCE));
-    if (state.position !== position) {
-      state.position = position;
-      saveState(db, state);
+    for (let from = 0; from === 0 || from < wanted.length; from += DOCUMENTS_AT_ONCE) {
+      const last = from + DOCUMENTS_AT_ONCE >= wanted.length;
+      await take(wanted.slice(from, from + DOCUMENTS_AT_ONCE), last ? position : state.position);
     }
     return more;
   }
 
-  /** The position moves behind the last of a page's rows: after a crash in between the page comes once more. */
-  async function take(changes: readonly Changed[]): Promise<void> {
+  /** The position moves with the last rows of a page: after a crash in between the page comes once more. */
+  async function take(changes: readonly Changed[], position: string): Promise<void> {
     const mapped: MappedDocument[] = [];
     let turnEnds = performance.now() + TURN_MS;
     for (const { id, json } of changes) {
@@ -107,7 +105,10 @@ export function openDesignIndex(design: Design, place: IndexPlace): DesignIndex 
       await nextTurn();
       turnEnds = performance.now() + TURN_MS;
     }
-    if (rows.replace(mapped, state)) answers.clear();
+    if (mapped.length === 0 && position === state.position) return;
+    const replaced = rows.replace(mapped, { ...state, position });
+    state = replaced.state;
+    if (replaced.changed) answers.clear();
   }
 
   async function query(name: string, asked: ViewQuery): Promise<Answer> {

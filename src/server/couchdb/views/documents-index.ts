@@ -23,16 +23,17 @@ interface DocumentsPlace {
 const DESIGN = '';
 
 export function openDocumentsIndex({ db, read, limits }: DocumentsPlace): DocumentsIndex {
-  const state = openState(db, DESIGN, { signature: 'documents', layout: documentsLayout });
+  let state = openState(db, DESIGN, { signature: 'documents', layout: documentsLayout });
   const copies = openDocumentCopies(db, state.number);
   const catchUp = createCatchUp(async () => {
     const { changes, position, more } = await read(state.position);
     if (changes.length === 0 && position === state.position) return more;
-    state.position = position;
+    const next = { ...state, position };
     copies.replace(
       changes.filter(({ id }) => !id.startsWith('_design/')),
-      state,
+      next,
     );
+    state = next;
     return more;
   });
   return {

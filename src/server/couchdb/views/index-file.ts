@@ -41,7 +41,7 @@ export function isDamage(error: unknown): boolean {
 function connect(file: string, database: string): DatabaseSync {
   const db = new DatabaseSync(file);
   try {
-    db.exec('pragma journal_mode = wal; pragma synchronous = normal; pragma cache_size = -16000');
+    db.exec('pragma journal_mode = wal; pragma synchronous = normal; pragma cache_size = -8000');
     const { user_version: format } = db.prepare('pragma user_version').get() as { user_version: number };
     if (format === 0) create(db, database);
     else if (format !== FILE_FORMAT) throw new Error(`format ${format}, this version writes ${FILE_FORMAT}`);

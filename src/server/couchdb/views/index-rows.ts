@@ -39,8 +39,8 @@ export interface StoredRow {
 }
 
 export interface IndexRows {
-  /** Puts the rows of documents in place of those they had, together with the state. Says whether any row changed. */
-  replace(documents: readonly MappedDocument[], state: IndexState): boolean;
+  /** Puts the rows of documents in place of those they had, and the state beside them, all or nothing. */
+  replace(documents: readonly MappedDocument[], state: IndexState): { changed: boolean; state: IndexState };
   /** In order, lazily: the iteration must end before anything is written. */
   read(range: RowRange, page: { descending: boolean; limit: number; skip: number }): IterableIterator<StoredRow>;
   count(range: RowRange): number;
@@ -65,16 +65,17 @@ export function openRows(db: DatabaseSync, number: number): IndexRows {
   }
 
   return {
-    replace: (documents, state) =>
-      inTransaction(db, () => {
-        const counts = [...state.counts];
-        let changed = false;
-        for (const document of documents) changed = replaceOne(document, counts) || changed;
-        for (let view = 0; view < counts.length; view++) counts[view] ??= 0;
-        state.counts = counts;
-        saveState(db, state);
-        return changed;
-      }),
+    replace: (documents, state) => {
+      const next = { ...state, counts: [...state.counts] };
+      const changed = inTransaction(db, () => {
+        let any = false;
+        for (const document of documents) any = replaceOne(document, next.counts) || any;
+        for (let view = 0; view < next.counts.length; view++) next.counts[view] ??= 0;
+        saveState(db, next);
+        return any;
+      });
+      return { changed, state: next };
+    },
     read: (range, { descending, limit, skip }) => {
       const { where, values } = toWhere(range);
       const order = ['sort_key', 'document', 'nth']

@@ -6,10 +6,10 @@ export interface IndexState {
   readonly number: number;
   readonly design: string;
   readonly signature: string;
-  position: string;
+  readonly position: string;
   /** Rows of each view. */
-  counts: number[];
-  spoiled: Spoiled[];
+  readonly counts: readonly number[];
+  readonly spoiled: readonly Spoiled[];
 }
 
 interface StateRow {

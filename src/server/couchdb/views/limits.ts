@@ -2,7 +2,7 @@
 export interface ViewLimits {
   readonly memoryBytes: number;
   readonly stackBytes: number;
-  /** QuickJS asks every 10,000 loops and calls whether to go on: 20,000 times is about one second of computing. */
+  /** QuickJS asks every 10,000 loops and calls whether to go on: 10,000 times is about half a second of computing. */
   readonly interruptsPerCall: number;
   /** For work that asks rarely, such as collecting garbage: generous, since a machine may be busy. */
   readonly wallMsPerCall: number;
@@ -17,7 +17,7 @@ export interface ViewLimits {
 export const VIEW_LIMITS: ViewLimits = {
   memoryBytes: 64 * 1024 * 1024,
   stackBytes: 192 * 1024,
-  interruptsPerCall: 20_000,
+  interruptsPerCall: 10_000,
   wallMsPerCall: 10_000,
   rowsPerDocument: 10_000,
   charactersPerDocument: 8 * 1024 * 1024,

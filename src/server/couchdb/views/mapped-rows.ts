@@ -1,8 +1,10 @@
 /** Reads what a sandbox's `map` wrote. The functions inside may have forged it: nothing in it is trusted. */
 import { isErrorCode, PilotageError } from '../../../ground/base/errors.ts';
-import type { Say } from './mapper.ts';
 import { SandboxFailure } from './sandbox.ts';
 import { toSortKey } from './sort-key.ts';
+
+/** Where functions' own words and errors go. */
+export type Say = (kind: 'log' | 'error', message: string) => void;
 
 export interface MappedRow {
   readonly view: number;

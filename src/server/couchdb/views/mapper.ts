@@ -2,7 +2,7 @@
 import type { Log } from '../../../ground/base/log.ts';
 import type { Design, ViewFunctions } from './design.ts';
 import type { ViewLimits } from './limits.ts';
-import { type MappedRow, readMapped } from './mapped-rows.ts';
+import { type MappedRow, readMapped, type Say } from './mapped-rows.ts';
 import { openSandbox, type Sandbox, SandboxFailure, type Watch } from './sandbox.ts';
 import { doesNotCompile, failedOn, reduceFailed, type Spoiled } from './spoiled.ts';
 
@@ -105,8 +105,6 @@ export function createMapper(design: Design, place: MapperPlace): Mapper {
     release,
   };
 }
-
-export type Say = (kind: 'log' | 'error', message: string) => void;
 
 /** What functions say is for their author's eyes, and must not fill a log: the first ten of each interpreter's life. */
 function rarely({ log, database }: MapperPlace, design: Design): (document: string) => Say {

@@ -1,7 +1,8 @@
 /**
  * What runs inside the sandbox, before and around the functions of a design document: CouchDB's environment
  * (https://docs.couchdb.org/en/stable/query-server/javascript.html) and nothing else. It reaches nothing outside; all
- * goes in and out as text.
+ * goes in and out as text. A function that goes on emitting behind the limit, and catches what that throws, is held
+ * until it is interrupted: that cannot be caught.
  *
  * `map` answers lines: `log` or `error` and a JSON text, or a view's number, a key and a value as JSON texts.
  */
@@ -18,6 +19,7 @@ export const SANDBOX_PROGRAM = `(function (lib, maxRows, maxCharacters) {
   function emit(key, value) {
     var row = view + '\\n' + json(key) + '\\n' + json(value) + '\\n';
     rows++;
+    if (rows > maxRows + 1000) for (;;) ;
     if (rows > maxRows) tooMuch = 'emits more than ' + maxRows + ' rows';
     else if (lines.length + row.length > maxCharacters) tooMuch = 'emits more than ' + maxCharacters + ' characters';
     if (tooMuch !== '') throw new Error(tooMuch);
@@ -102,6 +104,7 @@ export const SANDBOX_PROGRAM = `(function (lib, maxRows, maxCharacters) {
     addReduce: function (name, run) { reduces[name] = run; },
     map: map,
     reduce: reduce,
+    overflow: function () { return tooMuch; },
     test: function (pattern, value) { return new RegExp(pattern).test(value) ? 'true' : 'false'; },
   };
 })`;

@@ -44,8 +44,25 @@ export interface Sandbox {
 /** Told at the begin and the end of every call, so that someone may watch from outside. */
 export type Watch = { enter(): void; leave(): void };
 
+interface WasmMemory {
+  readonly buffer: ArrayBuffer;
+}
+
 /** Node.js has it; the types of this project, which leave out the browser's, do not. */
-const { WebAssembly } = globalThis as unknown as { WebAssembly: { compile(bytes: Uint8Array): Promise<object> } };
+const { WebAssembly } = globalThis as unknown as {
+  WebAssembly: {
+    compile(bytes: Uint8Array): Promise<object>;
+    Memory: new (pages: { initial: number; maximum: number }) => WasmMemory;
+  };
+};
+const PAGE_BYTES = 65_536;
+/** What the interpreter asks for at its start. */
+const FIRST_PAGES = 256;
+/**
+ * Memory grows by a twentieth at least, and never shrinks: above this it was asked for more than there is. QuickJS may
+ * then be left without the memory for an error that says so, and throws null.
+ */
+const FULL = 0.9;
 let compiled: Promise<object> | undefined;
 
 /** Compiled once: a further interpreter is ready in a few milliseconds. */
@@ -55,13 +72,23 @@ function compiledInterpreter(): Promise<object> {
   return compiled;
 }
 
+/**
+ * The memory is bounded from outside: QuickJS's own limit counts how often memory is asked for in WebAssembly, not how
+ * much (its malloc_usable_size is always 0 there), and lets a function have 2 GB.
+ */
+function newMemory(bytes: number): WasmMemory {
+  const maximum = Math.max(FIRST_PAGES, Math.ceil(bytes / PAGE_BYTES));
+  return new WebAssembly.Memory({ initial: FIRST_PAGES, maximum });
+}
+
 export async function openSandbox(lib: unknown, limits: ViewLimits, watch: Watch): Promise<Sandbox> {
-  const own = newVariant(variant as unknown as QuickJSSyncVariant, { wasmModule: await compiledInterpreter() });
-  const quickjs = await newQuickJSWASMModuleFromVariant(own as QuickJSSyncVariant);
-  const runtime = quickjs.newRuntime({
-    memoryLimitBytes: limits.memoryBytes,
-    maxStackSizeBytes: limits.stackBytes,
+  const memory = newMemory(limits.memoryBytes);
+  const own = newVariant(variant as unknown as QuickJSSyncVariant, {
+    wasmModule: await compiledInterpreter(),
+    wasmMemory: memory,
   });
+  const quickjs = await newQuickJSWASMModuleFromVariant(own as QuickJSSyncVariant);
+  const runtime = quickjs.newRuntime({ maxStackSizeBytes: limits.stackBytes });
   const clock = { interrupts: 0, until: 0 };
   runtime.setInterruptHandler(() => ++clock.interrupts > limits.interruptsPerCall || performance.now() > clock.until);
   const context = runtime.newContext();
@@ -79,20 +106,38 @@ export async function openSandbox(lib: unknown, limits: ViewLimits, watch: Watch
   const call = (name: string, ...texts: readonly string[]): string =>
     guarded(() => callText(context, { program, name }, texts));
   const add = (method: string, first: QuickJSHandle, name: string, source: string): void => {
-    const compiledFunction = guarded(() => compile(context, name, source));
-    context.unwrapResult(context.callMethod(program, method, [first, compiledFunction])).dispose();
-    compiledFunction.dispose();
+    try {
+      const compiled = guarded(() => compile(context, name, source));
+      context.unwrapResult(context.callMethod(program, method, [first, compiled])).dispose();
+      compiled.dispose();
+    } catch (error) {
+      throw error instanceof SandboxFailure ? error : new SandboxFailure('crash', messageOf(error));
+    }
   };
   return {
     addMap: (number, name, source) => add('addMap', context.newNumber(number), `map of ${name}`, source),
     addReduce: (name, source) => add('addReduce', context.newString(name), `reduce of ${name}`, source),
-    map: (document) => call('map', document),
+    map: (document) => {
+      try {
+        const lines = call('map', document);
+        if (memory.buffer.byteLength < FULL * limits.memoryBytes) return lines;
+        throw new SandboxFailure('memory', 'out of memory');
+      } catch (error) {
+        throw error instanceof SandboxFailure && error.failure === 'time'
+          ? outputFailure(call('overflow'), error)
+          : error;
+      }
+    },
     reduce: (name, keys, values, rereduce) => call('reduce', name, keys, values, String(rereduce)),
     test: (pattern, text) => call('test', pattern, text) === 'true',
     get hasLeftovers() {
       return runtime.hasPendingJob();
     },
   };
+}
+
+function outputFailure(overflow: string, otherwise: SandboxFailure): SandboxFailure {
+  return overflow === '' ? otherwise : new SandboxFailure('output', overflow);
 }
 
 function startProgram(context: QuickJSContext, lib: unknown, limits: ViewLimits): QuickJSHandle {

@@ -71,10 +71,9 @@ export async function startThread(options: ThreadOptions): Promise<ViewsThread> 
   }
 
   async function restart(): Promise<void> {
-    const asked = [...pending];
     try {
       worker = await start();
-      for (const [id, one] of asked) again(id, one);
+      for (const [id, one] of [...pending]) again(id, one);
     } catch (error) {
       failAll(error);
     }

@@ -12,12 +12,16 @@ const port = parentPort;
 if (!port) throw new Error('thread.ts is started by open-views.ts');
 const { directory, limits, shared, condemned } = workerData as ThreadData;
 const inside = new Int32Array(shared);
-const databases = new Map<string, DatabaseViews>();
-const asked = new Map<number, PromiseWithResolvers<Changes>>();
 /** Those used last come last. */
+const databases = new Map<string, DatabaseViews>();
+/** How many questions of each database are under way. */
+const busy = new Map<string, number>();
+const asked = new Map<number, PromiseWithResolvers<Changes>>();
+/** Designs whose interpreters may stay open; those used last come last. */
 const used = new Set<DesignIndex>();
 /** Interpreters that stay open: each holds up to some 80 MB when its functions have filled it. */
 const OPEN_SANDBOXES = 8;
+const OPEN_FILES = 50;
 let number = 0;
 let calls = 0;
 let said: Running | undefined;
@@ -44,10 +48,27 @@ function say(message: FromThread): void {
 }
 
 async function answer(id: number, question: Question): Promise<void> {
+  const { database } = question;
+  busy.set(database, (busy.get(database) ?? 0) + 1);
   try {
     say({ type: 'answer', id, outcome: { value: await toAnswer(question) } });
   } catch (error) {
     say({ type: 'answer', id, outcome: { failed: toFailed(error) } });
+  } finally {
+    leave(database);
+  }
+}
+
+/** Files that nobody reads are closed when there are many, those used longest ago first. */
+function leave(database: string): void {
+  const left = (busy.get(database) ?? 1) - 1;
+  if (left > 0) busy.set(database, left);
+  else busy.delete(database);
+  for (const [name, views] of databases) {
+    if (databases.size <= OPEN_FILES) return;
+    if (busy.has(name)) continue;
+    databases.delete(name);
+    views.close();
   }
 }
 
@@ -67,7 +88,11 @@ async function toAnswer(question: Question): Promise<unknown> {
 
 function viewsOf(database: string): DatabaseViews {
   const known = databases.get(database);
-  if (known) return known;
+  if (known) {
+    databases.delete(database);
+    databases.set(database, known);
+    return known;
+  }
   const views = openDatabaseViews({
     directory,
     database,
