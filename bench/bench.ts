@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { couchdb, pouchdb } from './couchdb.ts';
 import { cpuPerTask, millionArray } from './million.ts';
 import { nullTasks } from './null-tasks.ts';
 import { pilots, TASKS } from './pilots.ts';
@@ -38,6 +39,7 @@ const PARTS = {
   zone: aZone,
   sites: jobsAtASite,
   pilots: pilotsOfASite,
+  couchdb: tokensOfPicas,
 };
 for (const name of wantedParts()) await PARTS[name]();
 console.log(`bench: ${lines.length - missed} reached, ${missed} missed`);
@@ -258,5 +260,34 @@ async function staging(): Promise<void> {
     `${median(runs.map((run) => run.clientPeakMb)).toFixed(0)} MB, ${median(runs.map((run) => run.serverPeakMb)).toFixed(0)} MB`,
     'under 200 MB each',
     Math.max(...peaks) < 200,
+  );
+}
+
+async function tokensOfPicas(): Promise<void> {
+  const load = { tokens: quick ? 10_000 : 100_000, rounds: quick ? 11 : 51, clients: 16, claims: quick ? 500 : 3000 };
+  const ours = await couchdb(load);
+  const theirs = await pouchdb(load);
+  const beside = (of: (figures: NonNullable<typeof theirs>) => string) =>
+    theirs ? `; PouchDB's server, without an fsync: ${of(theirs)}` : '';
+  const tokens = load.tokens.toLocaleString('en');
+  console.log(
+    `| ${tokens} PiCaS tokens pushed in bulks of 1,000, on disk | ${ours.pushSeconds.toFixed(1)} s${beside((it) => `${it.pushSeconds.toFixed(1)} s`)} | | |`,
+  );
+  console.log(
+    `| the first view over them, indexed meanwhile | ${(ours.firstViewMs / 1000).toFixed(1)} s${beside((it) => `${(it.firstViewMs / 1000).toFixed(1)} s`)} | | |`,
+  );
+  for (const [name, of] of [
+    ['again', 'viewMs'],
+    ['just after a change', 'changedMs'],
+  ] as const) {
+    figure(
+      `a view of ${tokens} tokens with limit=100, ${name}, median`,
+      `${median(ours[of]).toFixed(1)} ms${beside((it) => `${median(it[of]).toFixed(1)} ms`)}`,
+      'at most 20 ms',
+      median(ours[of]) <= 20,
+    );
+  }
+  console.log(
+    `| claims a second by ${load.clients} clients, view, read and lock each | ${ours.claimsASecond.toFixed(0)}${beside((it) => it.claimsASecond.toFixed(0))} | | |`,
   );
 }

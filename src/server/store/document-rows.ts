@@ -25,10 +25,8 @@ export interface DocumentRow {
   readonly doc_attempt: number;
   /** JSON: who claimed it, and when; see `PastClaim`. */
   readonly claims: string | null;
-  /** Of the newest change, of the document's own row, of its task's. */
+  /** Of the newest change: that of the task, which counts each write of its document too, as long as there is one. */
   readonly sequence: number;
-  readonly own_sequence: number;
-  readonly task_sequence: number;
   /** False: there is no row of its own. */
   readonly stored: boolean;
   readonly task: DocumentTask | null;
@@ -116,9 +114,7 @@ export function toDocument(row: JoinedRow): DocumentRow {
     attachments: row.d_attachments,
     doc_attempt: row.d_attempt ?? 0,
     claims: row.d_claims,
-    sequence: Math.max(row.d_sequence ?? 0, row.t_sequence ?? 0),
-    own_sequence: row.d_sequence ?? 0,
-    task_sequence: row.t_sequence ?? 0,
+    sequence: (task !== null && row.d_deleted === 0 ? row.t_sequence : row.d_sequence) ?? 0,
     stored: true,
     task,
   };
@@ -143,8 +139,6 @@ function ofTaskAlone(task: DocumentTask, sequence: number): DocumentRow {
     doc_attempt: 0,
     claims: null,
     sequence,
-    own_sequence: 0,
-    task_sequence: sequence,
     stored: false,
     task,
   };

@@ -30,7 +30,7 @@ export async function readChanges(db: Db, input: ChangeRange): Promise<ChangePag
   if (position.opened) return openedTasks(db, input, position.opened);
   const opening = await firstRow<{ id: number; opened: number }>(
     db,
-    sql`select id, opened from submissions where project_id = ${projectId} and opened > ${position.after} and gate <> 'loading' order by opened limit 1`,
+    sql`select id, opened from submissions where project_id = ${projectId} and opened > 0 and opened > ${position.after} and gate <> 'loading' order by opened limit 1`,
   );
   const { rows, end } = await rowsAfter(db, input, opening?.opened ?? Number.MAX_SAFE_INTEGER);
   if (end !== null) return { changes: rows, position: { after: end }, more: true };
@@ -71,29 +71,18 @@ async function rowsAfter(
   const documents = await documentRows(
     db,
     sql`select ${DOCUMENT} from documents d ${OF_TASK}
-      where d.project_id = ${projectId} and d.sequence > ${after} and d.sequence <= ${upTo} order by d.sequence limit ${limit}`,
+      where d.project_id = ${projectId} and d.sequence > ${after} and d.sequence <= ${upTo} and (d.submission_id is null or d.deleted = 1) order by d.sequence limit ${limit}`,
   );
+  // The plus keeps SQLite from walking through all tasks of the project to find the few that changed.
   const tasks = await documentRows(
     db,
-    sql`select ${DOCUMENT} ${FROM_TASKS} where t.sequence > ${after} and t.sequence <= ${upTo} and s.project_id = ${projectId} and s.gate <> 'loading'
-      order by t.sequence limit ${limit}`,
+    sql`select ${DOCUMENT} ${FROM_TASKS} where t.sequence > ${after} and t.sequence <= ${upTo} and +s.project_id = ${projectId} and s.gate <> 'loading'
+      and (d.id is null or d.deleted = 0) order by t.sequence limit ${limit}`,
   );
-  const ends = [
-    documents.length < limit ? Number.MAX_SAFE_INTEGER : endOf(documents, (row) => row.own_sequence),
-    tasks.length < limit ? Number.MAX_SAFE_INTEGER : endOf(tasks, (row) => row.task_sequence),
-  ];
+  const ends = [documents, tasks].flatMap((rows) => (rows.length < limit ? [] : [rows.at(-1)?.sequence ?? upTo]));
   const end = Math.min(...ends);
-  const newest = new Map([...documents, ...tasks].map((row) => [row.id, row]));
-  // One that changed after the end too is found there again.
-  const rows = [...newest.values()]
-    .filter((row) => row.sequence <= Math.min(end, upTo))
-    .sort((a, b) => a.sequence - b.sequence);
-  return { rows, end: end === Number.MAX_SAFE_INTEGER ? null : end };
-}
-
-function endOf(rows: readonly DocumentRow[], sequence: (row: DocumentRow) => number): number {
-  const last = rows.at(-1);
-  return last === undefined ? Number.MAX_SAFE_INTEGER : sequence(last);
+  const rows = [...documents, ...tasks].filter((row) => row.sequence <= end).sort((a, b) => a.sequence - b.sequence);
+  return { rows, end: ends.length === 0 ? null : end };
 }
 
 /** From here on somebody follows the changes of a project: what is forgotten leaves a mark. */
