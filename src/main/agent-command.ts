@@ -43,15 +43,18 @@ export async function runAgent(options: AgentOptions): Promise<number> {
     ...(options.projects ? { projects: options.projects } : {}),
   });
   running.agent = agent;
-  const socket = await openAgentSocket(socketOf(options), { questions, use: agent.stats });
   const forget = obeySignals(agent);
+  const sites = { file: options.sitesFile, sites: options.sites };
   try {
-    await agent.done;
+    const socket = await openAgentSocket(socketOf(options), { questions, use: agent.stats, sites });
+    await agent.done.finally(() => socket.close());
     return 0;
   } finally {
+    // Also one whose socket could not be opened lets go of all it has in hand.
+    agent.stop();
+    await agent.done.catch(() => undefined);
     forget();
     questions.close();
-    await socket.close();
     client.close();
   }
 }
@@ -60,6 +63,7 @@ export const agentQuestions: AskAgent = {
   questions: async (agent) => (await askAgent(socketOf(agent), { ask: 'questions' })).questions,
   answer: async (agent, id, text) => (await askAgent(socketOf(agent), { ask: 'answer', id, text })).taken,
   use: async (agent) => (await askAgent(socketOf(agent), { ask: 'use' })).use,
+  sites: async (agent) => askAgent(socketOf(agent), { ask: 'sites' }),
 };
 
 /** The lock in the agent's directory says that there is one; a socket's path has to be short. */

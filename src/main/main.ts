@@ -18,6 +18,7 @@ const context = processContext({
     questions: async (...how) => (await import('./agent-command.ts')).agentQuestions.questions(...how),
     answer: async (...how) => (await import('./agent-command.ts')).agentQuestions.answer(...how),
     use: async (...how) => (await import('./agent-command.ts')).agentQuestions.use(...how),
+    sites: async (...how) => (await import('./agent-command.ts')).agentQuestions.sites(...how),
   },
   checkSite: async (options) => (await import('./check-site-command.ts')).runCheckSite(options),
 });

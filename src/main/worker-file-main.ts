@@ -20,6 +20,7 @@ const context = processContext({
     questions: () => absent('agent'),
     answer: () => absent('agent'),
     use: () => absent('agent'),
+    sites: () => absent('agent'),
   },
 });
 

@@ -23,14 +23,14 @@ afterAll(async () => {
 });
 
 /** `pilotage agent` as its own process, which can be killed and started anew. */
-function agentFor(place: Place) {
+function agentFor(place: Place, server = pool) {
   const directory = mkdtempSync('/tmp/pilotage-agent-');
   const sites = path.join(directory, 'sites.yaml');
   writeFileSync(sites, stringify({ sites: [place.config] }));
   let running: Running | undefined;
   const agent = {
     start: () => {
-      running = pool.start(['agent', '--sites', sites, '--directory', directory], { env: { HOME: directory } });
+      running = server.start(['agent', '--sites', sites, '--directory', directory], { env: { HOME: directory } });
       return running;
     },
     kill: async () => {
@@ -134,6 +134,52 @@ describe.skipIf(missingPlaces() !== undefined).each(CASES)(
       // It was killed at several of them, or this says nothing.
       expect(phases.size).toBeGreaterThan(2);
     });
+  },
+);
+
+test.skipIf(missingPlaces() !== undefined)(
+  'a server that is killed over and over, at any moment of its jobs, makes none run twice, and none is lost',
+  async () => {
+    const place = await places.place('ssh', 'process', 'archive');
+    await using own = await startServer(['--heartbeat', '2s', '--lease', '4s']);
+    const jobs = jobClient(clientOf(own));
+    const agent = agentFor(place, own);
+    agent.start();
+    const here = temporaryDirectory({ 'in.txt': 'content' });
+    const started = await Promise.all(
+      [0, 0.2, 1, 2, 3].map((seconds, at) =>
+        jobs.run({
+          site: place.config.name,
+          command: countingCommand(`/tmp/server-${at}`, seconds),
+          inputs: [{ name: 'in.txt', file: path.join(here, 'in.txt') }],
+          projectDirectory: here,
+          spec: { outputs: [{ pattern: 'out.txt' }] },
+        }),
+      ),
+    );
+    const killedIn = new Set<string>();
+    const isOver = async (): Promise<boolean> =>
+      (await Promise.all(started.map(({ number }) => jobs.get(number)))).every(({ state }) => state === 'COMPLETED');
+    for (let round = 0; round < 40 && !(await isOver()); round += 1) {
+      // Later and later moments of what the agent does as soon as the server is back.
+      await pause(round * 23);
+      for (const phase of agent.phases()) killedIn.add(phase);
+      await own.kill();
+      await pause(100);
+      await own.restart();
+    }
+    for (const [at, { number }] of started.entries()) {
+      const done = await jobs.ended(number, 120);
+      expect([at, done.state, done.attempt, done.message]).toEqual([at, 'COMPLETED', 1, null]);
+      const count = place.server?.seen(`/tmp/server-${at}`) as string;
+      expect(readFileSync(count, 'utf8')).toBe('run\nended\n');
+      expect(done.entries.filter(({ kind }) => kind === 'process').length).toBe(1);
+      const to = path.join(here, `results-${at}`);
+      expect((await own.run(['results', done.task as string, '--to', to])).code).toBe(0);
+      expect(readFileSync(path.join(to, 'out.txt'), 'utf8')).toBe('content');
+    }
+    await waitUntil('everything is tidied up', () => agent.phases().length === 0, 60);
+    expect(killedIn.size).toBeGreaterThan(2);
   },
 );
 

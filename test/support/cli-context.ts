@@ -44,6 +44,7 @@ const NO_AGENT: CliContext['askAgent'] = {
   questions: () => Promise.reject(new Error('no agent here')),
   answer: () => Promise.reject(new Error('no agent here')),
   use: () => Promise.reject(new Error('no agent here')),
+  sites: () => Promise.reject(new Error('no agent here')),
 };
 
 const NO_CACHE: CliContext['cache'] = {

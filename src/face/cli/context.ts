@@ -60,6 +60,8 @@ export interface AgentOptions {
   readonly tokenFile: string;
   readonly fingerprint?: string;
   readonly sites: readonly Site[];
+  /** Where they are described. */
+  readonly sitesFile: string;
   /** Its journal: on a disk that outlives a reboot. */
   readonly directory: string;
   readonly projects?: readonly string[];
@@ -104,6 +106,13 @@ export interface AskAgent {
   /** False: nobody asked that any more. */
   answer(agent: AgentPlace, id: string, text: string): Promise<boolean>;
   use(agent: AgentPlace): Promise<readonly SiteUse[]>;
+  sites(agent: AgentPlace): Promise<AgentSites>;
+}
+
+/** What an agent that runs knows of sites, and the file that it read. */
+export interface AgentSites {
+  readonly file: string;
+  readonly sites: readonly Site[];
 }
 
 /** Which agent: its directory, and the server that it works for. */

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createWriteStream, existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
@@ -21,6 +21,7 @@ export interface WorkerFile {
 }
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+const AN_HOUR_MS = 3_600_000;
 /** Of our own code: a server is no use to a worker. */
 const ROOMS = ['ground', 'worker', 'face', 'main'];
 
@@ -74,6 +75,7 @@ async function identityOf(files: Files): Promise<string> {
 
 async function build(file: string, files: Files): Promise<void> {
   await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  await removeLeft(path.dirname(file));
   const stage = await mkdtemp(`${file}.`);
   try {
     const tree = path.join(stage, 'tree');
@@ -90,6 +92,16 @@ async function build(file: string, files: Files): Promise<void> {
     await rename(whole, file);
   } finally {
     await rm(stage, { recursive: true, force: true });
+  }
+}
+
+/** Of agents that were killed while they made one, which takes seconds. */
+async function removeLeft(directory: string): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const at = path.join(directory, entry.name);
+    if (!entry.isDirectory() || !/^pilotage-worker-.*\.\w{6}$/.test(entry.name)) continue;
+    const made = await stat(at).catch(() => undefined);
+    if (made && Date.now() - made.mtimeMs > AN_HOUR_MS) await rm(at, { recursive: true, force: true });
   }
 }
 

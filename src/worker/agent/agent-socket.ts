@@ -3,6 +3,7 @@ import { chmod, rm } from 'node:fs/promises';
 import net from 'node:net';
 import { createInterface, type Interface } from 'node:readline';
 import { messageOf, PilotageError, systemCode } from '../../ground/base/errors.ts';
+import type { Site } from '../../ground/protocol/site.ts';
 import type { OpenQuestion, Questions } from './questions.ts';
 import type { SiteUse } from './site-executor.ts';
 
@@ -10,11 +11,26 @@ import type { SiteUse } from './site-executor.ts';
 export type AgentRequest =
   | { readonly ask: 'questions' }
   | { readonly ask: 'answer'; readonly id: string; readonly text: string }
-  | { readonly ask: 'use' };
+  | { readonly ask: 'use' }
+  | { readonly ask: 'sites' };
 export interface AgentReplies {
   readonly questions: { readonly questions: readonly OpenQuestion[] };
   readonly answer: { readonly taken: boolean };
   readonly use: { readonly pid: number; readonly use: readonly SiteUse[] };
+  readonly sites: KnownSites;
+}
+
+/** What the agent read when it was started. */
+export interface KnownSites {
+  readonly file: string;
+  readonly sites: readonly Site[];
+}
+
+/** Whom the socket asks in turn. */
+export interface AgentTold {
+  readonly questions: Pick<Questions, 'open' | 'answer'>;
+  readonly use: () => SiteUse[];
+  readonly sites: KnownSites;
 }
 
 export interface AgentSocket {
@@ -23,10 +39,7 @@ export interface AgentSocket {
 
 const MOST_LINE = 64 * 1024;
 
-export async function openAgentSocket(
-  file: string,
-  { questions, use }: { questions: Pick<Questions, 'open' | 'answer'>; use: () => SiteUse[] },
-): Promise<AgentSocket> {
+export async function openAgentSocket(file: string, told: AgentTold): Promise<AgentSocket> {
   await rm(file, { force: true });
   const open = new Set<net.Socket>();
   const server = net.createServer((socket) => {
@@ -34,7 +47,7 @@ export async function openAgentSocket(
     socket.on('close', () => open.delete(socket)).on('error', () => socket.destroy());
     linesOf(socket).on('line', (line) => {
       if (line.length > MOST_LINE) return socket.destroy();
-      socket.write(`${JSON.stringify(answerTo(line, questions, use))}\n`);
+      socket.write(`${JSON.stringify(answerTo(line, told))}\n`);
     });
   });
   const listening = Promise.withResolvers<void>();
@@ -55,7 +68,7 @@ export async function openAgentSocket(
   };
 }
 
-function answerTo(line: string, questions: Pick<Questions, 'open' | 'answer'>, use: () => SiteUse[]): object {
+function answerTo(line: string, { questions, use, sites }: AgentTold): object {
   try {
     const request = JSON.parse(line) as AgentRequest;
     switch (request.ask) {
@@ -65,6 +78,8 @@ function answerTo(line: string, questions: Pick<Questions, 'open' | 'answer'>, u
         return { taken: questions.answer(request.id, request.text) };
       case 'use':
         return { pid: process.pid, use: use() };
+      case 'sites':
+        return sites;
     }
     return { error: 'this agent does not know that question: is it of another version?' };
   } catch (error) {
@@ -93,9 +108,13 @@ export async function askAgent<K extends AgentRequest['ask']>(
   socket.once('connect', () => socket.write(`${JSON.stringify(request)}\n`));
   socket.once('close', () => reject(new PilotageError('unreachable', 'the agent ended before it answered: ask again')));
   linesOf(socket).once('line', (line) => {
-    const reply = JSON.parse(line) as AgentReplies[K] & { error?: string };
-    if (reply.error === undefined) resolve(reply);
-    else reject(new PilotageError('internal', reply.error));
+    try {
+      const reply = JSON.parse(line) as AgentReplies[K] & { error?: string };
+      if (reply.error === undefined) resolve(reply);
+      else reject(new PilotageError('internal', reply.error));
+    } catch {
+      // An agent that ends gives half a line: the end of the socket says so.
+    }
     socket.end();
   });
   return promise.finally(() => socket.destroy());

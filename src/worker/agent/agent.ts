@@ -105,8 +105,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await Promise.race([stopped.promise, claimant.done]);
     claimant.detach();
     await claimant.done;
-    await executor.detach();
-    await at.release();
+    await executor.detach().finally(at.release);
     log.info({}, 'agent ended; its jobs go on where they are');
   };
   return { done: end(), stop: stopped.resolve, loginTried: executor.loginTried, stats: executor.stats };

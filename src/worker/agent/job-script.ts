@@ -1,4 +1,6 @@
+import { MARK, WITHIN } from '../scheduler/process/shell-library.ts';
 import { quote } from '../transport/quote.ts';
+import { DISMISS_GUARD, GUARD_FD, startGuard } from './job-guard.ts';
 
 /** Names of the files in a job's directory on the machine. */
 export const FILES = {
@@ -41,7 +43,7 @@ export interface JobScript {
  * The exit-code file comes last, by renaming: whoever sees it finds everything else complete.
  */
 export function jobBody(job: JobScript): string {
-  const { directory, work, command } = job;
+  const { name, directory, work, command } = job;
   const [program = 'true'] = command;
   return `cd ${quote(directory)} || exit 125
 mkdir ${FILES.started} 2>/dev/null || { echo 'pilotage: started a second time, nothing is run' >&2; exit 125; }
@@ -52,6 +54,7 @@ printf '{"kind":"process","id":"%s","host":"%s","pid":%s,"startedAt":"%s"}\\n' p
 ${Object.entries(job.environment)
   .map(([name, value]) => `export ${name}=${quote(value)}`)
   .join('\n')}
+export ${MARK}=${quote(name)} ${WITHIN}="\${SLURM_JOB_ID:-}"
 ${programPath(job.programDirectory)}
 run() {
   cd ${quote(work)} || exit 125
@@ -59,11 +62,12 @@ ${job.setup.join('\n')}
   command -v ${quote(program)} >/dev/null 2>&1 || : >${quote(`${directory}/${FILES.missing}`)}
   exec ${command.map(quote).join(' ')}
 }
-( trap 'exit 0' TERM; while :; do date +%s >${FILES.alive}; sleep ${ALIVE_SECONDS} & wait; done ) </dev/null >/dev/null 2>&1 &
+${startGuard(name)}
+( trap 'kill $nap; exit 0' TERM; while kill -0 $$; do date +%s >${FILES.alive}; sleep ${ALIVE_SECONDS} & nap=$!; wait; done ) </dev/null >/dev/null 2>&1 ${GUARD_FD}>&- &
 beat=$!
 # When it is asked to end the script outlives the program: whoever ends the whole tree begins here.
 trap : TERM
-( run ) </dev/null >${FILES.stdout} 2>${FILES.stderr}
+( run ) </dev/null >${FILES.stdout} 2>${FILES.stderr} ${GUARD_FD}>&-
 code=$?
 kill $beat 2>/dev/null
 missing=
@@ -71,6 +75,7 @@ missing=
 [ $code -eq 126 ] && [ -e ${FILES.missing} ] && missing=not-executable
 printf '{"kind":"step","id":"%s","name":"command","startedAt":"%s","finishedAt":"%s","exitCode":%s}\\n' command "$begun" "$(now)" "$code" >>${FILES.record}
 printf '%s %s\\n' "$code" "$missing" >${FILES.exitCode}.part && mv ${FILES.exitCode}.part ${FILES.exitCode}
+${DISMISS_GUARD}
 exit $code
 `;
 }

@@ -28,6 +28,7 @@ export interface Look {
 /** Of one stream, with one look. */
 const PIECE_BYTES = 64 * 1024;
 const TIMEOUT_MS = 60_000;
+const MAX_ARGUMENT_BYTES = 30_000;
 
 export async function lookAtJobs(
   transport: Pick<Transport, 'run'>,
@@ -42,7 +43,11 @@ export async function lookAtJobs(
       done();
     },
   });
-  await transport.run(scriptOf(jobs, mark), { stdout, signal, timeoutMs: TIMEOUT_MS });
+  const script = scriptOf(jobs, mark);
+  // A long one goes by standard input: an argument of a program has a limit, `eval` has none.
+  const isLong = Buffer.byteLength(script) > MAX_ARGUMENT_BYTES;
+  const options = { stdout, signal, timeoutMs: TIMEOUT_MS };
+  await (isLong ? transport.run('eval "$(cat)"', { ...options, stdin: script }) : transport.run(script, options));
   return parseLooks(Buffer.concat(pieces), mark, jobs.length);
 }
 

@@ -1,13 +1,14 @@
 import type { Site } from '../../ground/protocol/site.ts';
 import { createGridEngine } from '../scheduler/grid-engine/grid-engine.ts';
 import { createProcessScheduler } from '../scheduler/process/process.ts';
-import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { BatchRef, BatchStatus, CancelOutcome, Scheduler } from '../scheduler/scheduler.ts';
 import { createSlurm } from '../scheduler/slurm/slurm.ts';
 import { type Archiver, findArchiver } from '../staging/jobball/remote-archive.ts';
 import { localTransport } from '../transport/local-transport.ts';
 import type { AskCredential } from '../transport/ssh/credentials.ts';
 import { sshTransport } from '../transport/ssh/ssh-transport.ts';
 import type { Transport } from '../transport/transport.ts';
+import { gather } from './gather.ts';
 
 /** One machine of a site, as one user: one connection, whatever the number of jobs. */
 export interface Machine {
@@ -17,6 +18,9 @@ export interface Machine {
   readonly scheduler: Scheduler;
   /** What it packs and unpacks with, looked for once. */
   archiver(): Promise<Archiver>;
+  /** As the scheduler's, for one job: those that many jobs want at the same time go together. */
+  cancelJob(job: BatchRef): Promise<CancelOutcome | undefined>;
+  pollJob(job: BatchRef): Promise<BatchStatus | undefined>;
   /** Scheduler commands that were sent. */
   readonly counts: { polls: number; schedulerCommands: number };
 }
@@ -57,7 +61,8 @@ export function openMachine(site: Site, name: string, user: string | undefined, 
     });
     return found;
   };
-  return { site, name, transport, scheduler: counting(schedulerOf(site), counts), archiver, counts };
+  const scheduler = counting(schedulerOf(site), counts);
+  return { site, name, transport, scheduler, archiver, counts, ...oneByOne(scheduler, transport) };
 }
 
 export function schedulerOf(site: Pick<Site, 'scheduler'>): Scheduler {
@@ -69,6 +74,20 @@ export function schedulerOf(site: Pick<Site, 'scheduler'>): Scheduler {
     case 'grid-engine':
       return createGridEngine();
   }
+}
+
+const POLL_SPACING_MS = 1000;
+
+/** Processes are ended with a grace, for which others are not to wait; nobody else is asked about them either. */
+function oneByOne(scheduler: Scheduler, transport: Transport): Pick<Machine, 'cancelJob' | 'pollJob'> {
+  const poll = gather((jobs: readonly BatchRef[]) => scheduler.poll(transport, jobs), POLL_SPACING_MS);
+  const cancelMany = (jobs: readonly BatchRef[]) => scheduler.cancel(transport, jobs);
+  const cancel =
+    scheduler.name === 'process' ? (job: BatchRef) => cancelMany([job]) : gather(cancelMany, POLL_SPACING_MS);
+  return {
+    cancelJob: async (job) => (await cancel(job)).get(job.id),
+    pollJob: async (job) => (await poll(job)).get(job.id),
+  };
 }
 
 /** Each call is one command to the scheduler, `cancel` two. */

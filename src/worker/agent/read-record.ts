@@ -14,24 +14,31 @@ const MOST_LINES = 100_000;
 
 /**
  * The record that was kept on the machine, line by line: what our script wrote, and what the program added
- * (docs/sites.md). Lines without an id get one from their place, so that the same record gives the same entries. A line
+ * (docs/jobs.md). Lines without an id get one from their place, so that the same record gives the same entries. A line
  * that cannot be used becomes a note that says so.
  */
 export function readRecordLines(text: string, name: string): { entries: RecordEntry[]; jobs: SubJob[] } {
   const entries: RecordEntry[] = [];
   const jobs: SubJob[] = [];
-  for (const [at, line] of text.split('\n').slice(0, MOST_LINES).entries()) {
+  const lines = text.split('\n');
+  // What has no time gets the last one before it: the same record is to give the same.
+  let lastTime = new Date(0).toISOString();
+  for (const [at, line] of lines.slice(0, MOST_LINES).entries()) {
     if (line.trim() === '') continue;
     const value = parse(line);
+    lastTime = [value?.at, value?.finishedAt, value?.startedAt].find(isTime) ?? lastTime;
     const id =
       typeof value?.id === 'string' && value.id !== '' ? `${name}:${value.id}`.slice(0, 128) : `${name}-line-${at + 1}`;
     const job = value?.kind === 'job' ? toJob(value, id) : undefined;
     if (job) jobs.push(job);
     else
       entries.push(
-        toEntry(value, id) ?? note(id, `line ${at + 1} of the record cannot be read: ${line.slice(0, 200)}`),
+        toEntry(value, id, lastTime) ??
+          note(id, `line ${at + 1} of the record cannot be read: ${line.slice(0, 200)}`, lastTime),
       );
   }
+  if (lines.length > MOST_LINES)
+    entries.push(note(`${name}-cut`, `of the record's ${lines.length} lines the first ${MOST_LINES} count`, lastTime));
   return { entries, jobs };
 }
 
@@ -49,7 +56,7 @@ function parse(line: string): Record<string, unknown> | undefined {
   }
 }
 
-function toEntry(value: Record<string, unknown> | undefined, id: string): RecordEntry | undefined {
+function toEntry(value: Record<string, unknown> | undefined, id: string, lastTime: string): RecordEntry | undefined {
   switch (value?.kind) {
     case 'process': {
       const { host, pid, startedAt } = value;
@@ -81,7 +88,7 @@ function toEntry(value: Record<string, unknown> | undefined, id: string): Record
       };
     }
     case 'note':
-      return typeof value.text === 'string' ? note(id, value.text, value.at) : undefined;
+      return typeof value.text === 'string' ? note(id, value.text, isTime(value.at) ? value.at : lastTime) : undefined;
     default:
       return undefined;
   }
@@ -101,8 +108,8 @@ function toJob(value: Record<string, unknown>, id: string): SubJob | undefined {
   };
 }
 
-function note(id: string, text: string, at?: unknown): RecordEntry {
-  return { kind: 'note', id, at: isTime(at) ? at : new Date(0).toISOString(), text: text.slice(0, 4000) };
+function note(id: string, text: string, at: string): RecordEntry {
+  return { kind: 'note', id, at, text: text.slice(0, 4000) };
 }
 
 function isTime(value: unknown): value is string {

@@ -100,9 +100,11 @@ export function createSiteExecutor(options: SiteExecutorOptions): SiteExecutor {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, LOGIN_AGAIN_MS);
     loginWaiters.add(resolve);
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    const stop = (): void => resolve();
+    signal.addEventListener('abort', stop, { once: true });
     return promise.finally(() => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
       loginWaiters.delete(resolve);
     });
   };

@@ -12,7 +12,7 @@ export interface WatchedJob {
   unseen(error: unknown): void;
 }
 
-/** Looks at all jobs of one machine, with one command to the batch system and one for their files per round. */
+/** Looks at all jobs of one machine, with one command to the batch system per round, and one for the files of each hundred. */
 export interface Watch {
   add(job: WatchedJob): void;
   remove(job: WatchedJob): void;
@@ -33,6 +33,8 @@ export const WATCH_TIMES: Readonly<Record<Machine['scheduler']['name'], WatchOpt
   slurm: { shortestMs: 1000, longestMs: 30_000 },
   'grid-engine': { shortestMs: 1000, longestMs: 30_000 },
 };
+/** Jobs whose files are looked at with one command: what they print is in memory at once, and takes its time there. */
+const AT_ONCE = 100;
 const BACK_OFF = 1.5;
 const FOLLOWED_MS = 2000;
 
@@ -43,12 +45,18 @@ export function startWatch(machine: Machine, options: WatchOptions = WATCH_TIMES
   let intervalMs = shortestMs;
   let followedUntil = 0;
   let timer: NodeJS.Timeout | undefined;
+  let due = 0;
   let underWay: Promise<void> | undefined;
 
   const plan = (ms: number): void => {
-    clearTimeout(timer);
     if (closing.signal.aborted || jobs.size === 0 || underWay) return;
+    const at = performance.now() + ms;
+    // Whoever comes later puts nothing off.
+    if (timer && due <= at) return;
+    clearTimeout(timer);
+    due = at;
     timer = setTimeout(() => {
+      timer = undefined;
       underWay = round().finally(() => {
         underWay = undefined;
         plan(nextMs());
@@ -60,6 +68,7 @@ export function startWatch(machine: Machine, options: WatchOptions = WATCH_TIMES
 
   const round = async (): Promise<void> => {
     const asked = [...jobs];
+    if (asked.length === 0) return;
     const isFollowed = performance.now() < followedUntil;
     try {
       const news = await lookOnce(machine, asked, isFollowed, closing.signal);
@@ -101,18 +110,21 @@ export function startWatch(machine: Machine, options: WatchOptions = WATCH_TIMES
     const refs = asked.map(({ ref }) => ref);
     // The batch system first: what is over there has written its exit code before.
     const statuses = await scheduler.poll(transport, refs).catch((error: unknown) => silent(error));
-    const looks = await lookAtJobs(
-      transport,
-      asked.map((job) => ({ directory: job.ref.directory, offsets: job.offsets() })),
-      signal,
-    );
     const processes = isFollowed ? await scheduler.processes(transport, refs).catch(() => undefined) : undefined;
     let news = false;
-    for (const [at, job] of asked.entries()) {
-      if (!jobs.has(job)) continue;
-      const status = statuses instanceof Map ? statuses.get(job.ref.id) : undefined;
-      if (job.seen(looks[at] as Look, status, processes?.get(job.ref.id))) news = true;
-      if (!(statuses instanceof Map)) job.unseen(statuses);
+    for (let from = 0; from < asked.length; from += AT_ONCE) {
+      const part = asked.slice(from, from + AT_ONCE);
+      const looks = await lookAtJobs(
+        transport,
+        part.map((job) => ({ directory: job.ref.directory, offsets: job.offsets() })),
+        signal,
+      );
+      for (const [at, job] of part.entries()) {
+        if (!jobs.has(job)) continue;
+        const status = statuses instanceof Map ? statuses.get(job.ref.id) : undefined;
+        if (job.seen(looks[at] as Look, status, processes?.get(job.ref.id))) news = true;
+        if (!(statuses instanceof Map)) job.unseen(statuses);
+      }
     }
     return news;
   }

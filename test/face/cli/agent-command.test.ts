@@ -74,8 +74,42 @@ test('asks the person at the terminal; what is typed for a host key has to be ye
   ]);
 });
 
+const NOTHING_ASKED: AskAgent = {
+  questions: async () => [],
+  answer: async () => true,
+  use: async () => [],
+  sites: async () => ({ file: '', sites: [] }),
+};
+
+test('agent status says which sites changed since the agent was started, queue options too', async () => {
+  const before = (await run([])).started[0];
+  const saidOf = async (sites: string, file?: string) => {
+    const knows = { sites: before?.sites ?? [], file: 'sites.yaml' };
+    const root = temporaryDirectory({ 'sites.yaml': sites });
+    const env = {
+      HOME: root,
+      PILOTAGE_SITES: 'sites.yaml',
+      PILOTAGE_SERVER: 'https://server',
+      PILOTAGE_TOKEN_FILE: 't',
+    };
+    const told = { ...knows, file: file ?? `${root}/sites.yaml` };
+    const askAgent = { ...NOTHING_ASKED, sites: async () => told };
+    return (await cli(['agent', 'status'], { askAgent, cwd: root, env })).stderr;
+  };
+  expect(await saidOf(SITES)).toBe('');
+  expect(await saidOf(`# A comment.\n${SITES}`)).toBe('');
+  const more = `${SITES}  - { name: cellar, mechanism: slurm_local }\n`;
+  expect(await saidOf(more)).toContain('was started before cellar changed in ');
+  expect(await saidOf(SITES.replace('slurm_local }', "slurm_local, queueOptions: ['-p long'] }"))).toContain(
+    'before hall',
+  );
+  expect(await saidOf(SITES.replaceAll('hall', 'tower'))).toContain('before hall, tower');
+  expect(await saidOf(more, '/another/sites.yaml')).toBe('');
+});
+
 test('agent status tells what is asked, and how machines are used', async () => {
   const askAgent: AskAgent = {
+    ...NOTHING_ASKED,
     questions: async () => [{ id: 'q', machine: 'node1', kind: 'code', prompt: 'Code:', wasRefused: true }],
     answer: async () => true,
     use: async () => [

@@ -109,6 +109,41 @@ test('results that the server does not take stay on the machine, and it is said 
   expect(readFileSync(path.join(place.jobs, directory, 'project/out'), 'utf8')).toBe('dear\n');
 });
 
+test.each(['archive', 'shared'] as const)(
+  'thousands of outputs come back with %s staging, compared with what the machine counted; a pipe is no output',
+  async (staging) => {
+    const at = await places.place('ssh', 'process', staging);
+    await startAgent(`many-${staging}`, { configs: [at.config] });
+    const script =
+      'mkdir out && cd out && mkfifo pipe && i=0 && while [ $i -lt 3000 ]; do echo $i >"a name that is long enough to matter $i"; i=$((i + 1)); done';
+    const job = await jobs.run({
+      site: at.config.name,
+      command: ['sh', '-c', script],
+      projectDirectory: at.shared,
+      spec: { outputs: [{ pattern: 'out' }] },
+    });
+    const done = await jobs.ended(job.number);
+    expect([done.state, done.message]).toEqual(['COMPLETED', null]);
+    const files = done.entries.filter((entry) => entry.kind === 'file' && entry.role === 'output');
+    expect(files).toHaveLength(staging === 'archive' ? 1 : 3000);
+    expect(files.every((file) => 'digest' in file)).toBe(true);
+  },
+);
+
+test('an output that something still writes to while it is packed is refused', async () => {
+  await startAgent('growing');
+  const script = `head -c 30000000 /dev/urandom >big; echo x >grow
+env -i PATH="$PATH" setsid sh -c 'while [ -e grow ]; do echo x >>grow; sleep 0.01; done' >/dev/null 2>&1 &`;
+  const job = await jobs.run({
+    site: place.config.name,
+    command: ['sh', '-c', script],
+    spec: { outputs: [{ pattern: 'big' }, { pattern: 'grow' }] },
+  });
+  const done = await jobs.ended(job.number);
+  expect(done).toMatchObject({ state: 'FAILED', reason: 'output-failed' });
+  expect(done.message).toContain("'grow' is not what the machine had");
+});
+
 test('jobs that wait for one machine keep no others waiting', async () => {
   const away = { ...place.config, name: 'away', machines: ['away.invalid'], tries: 100 };
   await startAgent('turns', { configs: [place.config, away] });

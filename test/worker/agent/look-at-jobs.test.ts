@@ -35,6 +35,21 @@ test('many jobs are looked at with one command, whatever their names', async () 
   ]);
 });
 
+test('a thousand jobs with long names are looked at too', async () => {
+  const { directory } = setUp();
+  const transport = localTransport({ environment: process.env });
+  onTestFinished(() => transport.close());
+  const jobs = Array.from({ length: 1000 }, (_, at) => path.join(directory, `${'long'.repeat(40)}-${at}`));
+  mkdirSync(jobs[999] as string);
+  const looks = await lookAtJobs(
+    transport,
+    jobs.map((job) => ({ directory: job, offsets: { stdout: 0, stderr: 0 } })),
+    AbortSignal.timeout(30_000),
+  );
+  expect(looks.map(({ isGone }) => isGone).filter((isGone) => !isGone)).toHaveLength(1);
+  expect(looks[999]?.isGone).toBe(false);
+});
+
 test('of output what is new comes, byte for byte, and of very much only its end', async () => {
   const { jobs, look } = setUp();
   const file = path.join(jobs[0] as string, 'stdout.txt');

@@ -15,7 +15,7 @@ test('what a program wrote down becomes entries and sub-jobs', () => {
     { kind: 'process', id: 'n:process', host: 'node1', pid: 7, startedAt: '2026-11-21T10:00:00Z' },
     { kind: 'step', id: 'n-line-2', name: 'refine', exitCode: 0 },
     { kind: 'file', id: 'n-line-3', path: 'out.mtz', role: 'output', size: 10 },
-    { kind: 'note', id: 'n-line-5', at: '1970-01-01T00:00:00.000Z', text: 'hello' },
+    { kind: 'note', id: 'n-line-5', at: '2026-11-21T10:00:00Z', text: 'hello' },
   ]);
   expect(jobs).toEqual([{ id: 'n:sub', name: 'part', state: 'COMPLETED', command: ['x'] }]);
 });
@@ -24,6 +24,12 @@ test('the same record gives the same entries, so that merging it twice changes n
   expect(readRecordLines(lines.join('\n'), 'n')).toEqual(readRecordLines(lines.join('\n'), 'n'));
   expect(uidOf('job', 'n:sub')).toBe(uidOf('job', 'n:sub'));
   expect(uidOf('job', 'n:sub')).not.toBe(uidOf('other', 'n:sub'));
+});
+
+test('of a record without end the first part counts, and that is said', () => {
+  const { entries } = readRecordLines('{"kind":"note","text":"x"}\n'.repeat(100_001), 'n');
+  expect(entries).toHaveLength(100_001);
+  expect(entries.at(-1)).toMatchObject({ kind: 'note', text: expect.stringContaining('the first 100000 count') });
 });
 
 test.each(['half a line {', '[]', '"x"', '{"kind":"step"}', '{"kind":"job","state":"DONE"}', '{"kind":"what"}'])(

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { startTimeOf } from '../../../src/worker/runner/marked-processes.ts';
 import { createProcessScheduler, type ProcessOptions } from '../../../src/worker/scheduler/process/process.ts';
 import type { BatchId, BatchRef } from '../../../src/worker/scheduler/scheduler.ts';
 import { missing } from '../../support/debian.ts';
-import { countSleeps } from '../../support/processes.ts';
+import { countSleeps, pidsOf } from '../../support/processes.ts';
 import { makeUser } from '../../support/ssh-accounts.ts';
 import { waitUntil } from '../../support/wait-until.ts';
 import { type Bench, bring, endOf, newJob, start, statusOf, untilState, userDirectory } from './bench.ts';
@@ -75,6 +75,18 @@ describe.skipIf(!isRoot)('plain processes', () => {
     const job = await start(bench, `setsid sleep ${seconds} & exit 3`);
     expect(await endOf(bench, job)).toMatchObject({ exitCode: 3 });
     expect(countSleeps(seconds)).toBe(0);
+  });
+
+  test('what it submitted to a Slurm of the same machine has its environment, and is left alone', async () => {
+    const [theirs, own] = [oddSeconds(), oddSeconds()];
+    const script = `(SLURM_JOB_ID=9 setsid sleep ${theirs} &); (setsid sleep ${own} &); until [ -e go ]; do sleep 0.1; done`;
+    const job = await start(bench, script);
+    await waitUntil('both to run', () => countSleeps(theirs) + countSleeps(own) === 2);
+    const [pid = 0] = pidsOf((line) => line === `sleep\0${theirs}\0`);
+    onTestFinished(() => void process.kill(pid, 'SIGKILL'));
+    writeFileSync(join(job.directory, 'go'), '');
+    await endOf(bench, job);
+    expect([countSleeps(own), countSleeps(theirs)]).toEqual([0, 1]);
   });
 
   test('a number that another process has since is gone, and that process is left alone', async () => {

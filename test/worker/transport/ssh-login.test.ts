@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { credentialMemory } from '../../../src/worker/transport/ssh/credentials.ts';
 import { fingerprintOf, makeKey } from '../../support/ssh-accounts.ts';
@@ -26,6 +27,18 @@ describe.each([true, false])('a login (multiplexed: %s)', (multiplex) => {
     expect(results.map(({ stdout }) => stdout.trim())).toEqual(Array(5).fill(server.user));
     expect(ask.asked).toEqual([{ machine: 'site', kind: 'password', prompt: `${server.user}@127.0.0.1's password: ` }]);
     expect(ask.refusals).toEqual([]);
+  });
+
+  test('goes on where somebody cleaned away the files that it keeps among temporary ones', async () => {
+    const ask = answering(server.password, server.password, server.password);
+    const controlDirectory = path.join(temporaryDirectory(), 'control');
+    const transport = openTransport(server, { ...withPassword, multiplex, ask, controlDirectory });
+    await transport.run('true');
+    rmSync(controlDirectory, { recursive: true });
+    // What reads a stream takes its shell along: the second needs a new one.
+    for (const at of [1, 2])
+      expect((await transport.run('cat', { stdin: Readable.from([`${at}`]) })).stdout).toBe(`${at}`);
+    expect(ask.asked).toHaveLength(2);
   });
 
   test('a wrong password is told as that, and is neither tried nor asked for again', async () => {

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { messageOf, PilotageError } from '../../../ground/base/errors.ts';
 import type { Site } from '../../../ground/protocol/site.ts';
 import { askLogin } from '../ask-login.ts';
-import type { AgentPlace, OpenLoginQuestion } from '../context.ts';
+import type { AgentOptions, AgentPlace, OpenLoginQuestion } from '../context.ts';
 import type { Define } from '../define.ts';
 import { defined } from '../defined.ts';
 import { EXIT } from '../exit-codes.ts';
@@ -12,6 +12,7 @@ import { SEVERAL } from '../option-sources.ts';
 import { collectList } from '../option-values.ts';
 import { placeOfAgent } from '../sites/agent-place.ts';
 import { answerQuestions } from '../sites/answer-questions.ts';
+import { sayWhatAgentMisses } from '../sites/changed-since.ts';
 import { useTable } from '../sites/describe-site.ts';
 import { loadSites, resolveSite } from '../sites/load-sites.ts';
 import { sitesFiles } from '../sites/site-files.ts';
@@ -43,13 +44,14 @@ export function agentCommand(define: Define): Command {
 
 async function run(invocation: Invocation, options: Options): Promise<number> {
   const { context } = invocation;
-  const sites = await usableSites(invocation, options.sites);
+  const { sites, sitesFile } = await usableSites(invocation, options.sites);
   const { url, tokenFile, fingerprint } = invocation.address();
   return context.agent({
     version: context.version,
     server: url,
     tokenFile: path.resolve(context.cwd, tokenFile),
     sites,
+    sitesFile,
     directory: placeOf(invocation, options).directory,
     verbosity: 1 + (invocation.options.verbose ?? 0),
     ...defined({
@@ -62,7 +64,10 @@ async function run(invocation: Invocation, options: Options): Promise<number> {
 }
 
 /** What is wrong with one site costs the others nothing. */
-async function usableSites({ context, say }: Invocation, named: string | undefined): Promise<Site[]> {
+async function usableSites(
+  { context, say }: Invocation,
+  named: string | undefined,
+): Promise<Pick<AgentOptions, 'sites' | 'sitesFile'>> {
   const loaded = loadSites(context, named);
   const sites: Site[] = [];
   for (const config of loaded?.configs ?? []) {
@@ -73,7 +78,7 @@ async function usableSites({ context, say }: Invocation, named: string | undefin
       await say(`the site '${config.name}' is left out: ${messageOf(error)}`);
     }
   }
-  if (sites.length > 0) return sites;
+  if (loaded && sites.length > 0) return { sites, sitesFile: loaded.file };
   const file = loaded?.file ?? sitesFiles(context, named).user;
   throw new PilotageError(
     'bad-request',
@@ -99,6 +104,7 @@ async function showStatus(invocation: Invocation, options: InDirectory): Promise
         : `${formatTable(QUESTIONS, questions)}answer with 'pilotage agent login'\n`;
     return `${asked}\n${use.length === 0 ? 'no machine has been used yet\n' : useTable(use)}`;
   });
+  await sayWhatAgentMisses(invocation, options.directory);
   return EXIT.done;
 }
 

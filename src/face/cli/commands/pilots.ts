@@ -8,6 +8,7 @@ import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
 import { SEVERAL } from '../option-sources.ts';
 import { collect, collectCounts, collectList, collectPairs, duration, size, wholeNumber } from '../option-values.ts';
+import { noteUnknownSite } from '../sites/note-unknown-site.ts';
 import { type Column, formatTable, plural } from '../table.ts';
 
 interface AtSite {
@@ -82,6 +83,7 @@ async function setPilots(invocation: Invocation, options: Options): Promise<numb
     }),
   };
   const view = await invocation.client().call(calls.setPilots, { params: { site }, body });
+  await noteUnknownSite(invocation, site, 'if no agent elsewhere serves it, no pilot will come');
   await invocation.print(view, () => describe(view));
   return EXIT.done;
 }

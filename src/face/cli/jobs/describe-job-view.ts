@@ -130,7 +130,7 @@ export function processTable(jobs: readonly JobProcesses[]): string {
 function absence({ number, phase, at }: JobProcesses): string {
   if (at === null)
     return `(its agent has not looked yet; it is ${phase ?? 'being claimed'}: 'pilotage job show ${number}' says more)`;
-  return '(no process was found)';
+  return '(its batch system tells of none)';
 }
 
 /** The controlling process first, its children below it. */

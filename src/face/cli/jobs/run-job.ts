@@ -12,7 +12,7 @@ import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
 import { printJson } from '../output.ts';
 import { repeat } from '../repeat.ts';
-import { findSite } from '../sites/load-sites.ts';
+import { findSiteOrNote } from '../sites/note-unknown-site.ts';
 import { fetchResults } from '../submission/fetch-results.ts';
 import { findInputs } from '../submission/find-inputs.ts';
 import { readLogs } from '../submission/follow-logs.ts';
@@ -73,11 +73,7 @@ async function describe(
   { project, directory, command }: { project: string; directory: string; command: readonly string[] },
 ): Promise<TaskSpec> {
   const { context } = invocation;
-  const known = await findSite(context, options.site);
-  if (known === undefined)
-    await invocation.say(
-      `note: no site '${options.site}' is known on this machine ('pilotage site list'); if no agent elsewhere serves it, the job will wait`,
-    );
+  const known = await findSiteOrNote(invocation, options.site, 'if no agent elsewhere serves it, the job will wait');
   const step = fromFlags(options, command, { cwd: directory, now: context.now() });
   const { found, missing } = await findInputs(step.inputs ?? [], {});
   if (missing.length > 0)
@@ -144,18 +140,25 @@ async function follow(invocation: Invocation, { number, project, task }: JobView
 function sayWhatChanges(invocation: Invocation, params: { project: string; number: string }) {
   let said = '';
   let timer: NodeJS.Timeout | undefined;
+  let isOver = false;
   const look = async (): Promise<void> => {
     const job: JobDetail | undefined = await invocation
       .client()
       .call(calls.job, { params })
       .catch(() => undefined);
     const text = (job && (await reasonOf(invocation, job))) ?? job?.detail ?? '';
+    // The end came while it looked: another look would keep the process for ever.
+    if (isOver) return;
     if (text !== '' && text !== said) await invocation.say(`job ${params.number}: ${text}`);
     said = text;
     timer = setTimeout(() => void look(), LOOK_MS);
   };
   timer = setTimeout(() => void look(), SAY_AFTER_MS);
-  return { stop: () => clearTimeout(timer) };
+  const stop = (): void => {
+    isOver = true;
+    clearTimeout(timer);
+  };
+  return { stop };
 }
 
 async function judge(invocation: Invocation, job: JobDetail, code: number): Promise<number> {

@@ -6,6 +6,7 @@ import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
 import { formatTable, plural } from '../table.ts';
 import { placeOfAgent } from './agent-place.ts';
+import { sayWhatAgentMisses } from './changed-since.ts';
 import { describeSite, SITE_COLUMNS } from './describe-site.ts';
 import { getConfig, type LoadedSites, loadSites, loadSitesOf, type ResolvedSite, resolveSite } from './load-sites.ts';
 import { sitesFiles } from './site-files.ts';
@@ -31,6 +32,7 @@ export async function listSites(invocation: Invocation, options: ShownFile): Pro
     () => (sites.length === 0 ? '' : formatTable(SITE_COLUMNS, sites)),
   );
   await invocation.say(whichCounts(loaded, options));
+  await sayWhatAgentMisses(invocation);
   return EXIT.done;
 }
 
@@ -41,6 +43,7 @@ export async function showSite(invocation: Invocation, options: ShownFile, name:
   const { site, queueOptions } = resolved;
   const value = { ...site, file, owner, queueOptionsFile: queueOptions.file ?? null, use: use ?? null };
   await invocation.print(value, () => describeSite(resolved, loaded, use));
+  if (use) await sayWhatAgentMisses(invocation);
   return EXIT.done;
 }
 

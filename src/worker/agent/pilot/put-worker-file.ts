@@ -59,6 +59,8 @@ sum=$( { sha256sum <${NAME} || shasum -a 256 <${NAME} || openssl dgst -sha256 -r
 [ "$sum" = ${digest} ] || exit ${MISSING}
 # What agents left that were killed while they sent it: nobody has written to it for minutes.
 find . -maxdepth 1 -type f -name '.pilotage-*.part' -mmin +1 -exec rm -f {} + 2>/dev/null
+# What pilots left that were killed while it unpacked itself, which takes seconds, on a slow disk minutes.
+find . -maxdepth 1 -type d -name '${NAME}.*.part' -mmin +60 -exec rm -rf {} + 2>/dev/null
 exit 0`,
     { timeoutMs: TIMEOUT_MS },
   );

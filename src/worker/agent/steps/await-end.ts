@@ -152,12 +152,12 @@ async function askOutcome(
   const { machine, signal } = context;
   const deadline = performance.now() + patience.outcomeMs;
   if (entry.batchId === undefined || entry.batchId === ('unknown' as string)) return undefined;
-  for (;;) {
+  for (let wait = 1000; ; wait *= 2) {
     const outcome = await withMachine(context, {}, () =>
       machine.scheduler.outcome(machine.transport, { ...refOf(entry), ...wordsOf(machine, entry) }),
     );
     if (outcome || performance.now() > deadline) return outcome;
-    await pause(1000, signal);
+    await pause(Math.min(wait, Math.max(0, deadline - performance.now()) + 1), signal);
     signal.throwIfAborted();
   }
 }

@@ -88,7 +88,8 @@ async function fetchArchive(context: Context, entry: JournalEntry): Promise<Brou
   );
   const chosen = chooseOutputs(listing, patterns);
   const packed = [FILES.stdout, FILES.stderr, FILES.record, FILES.digests];
-  const names = [...packed, ...chosen.paths.map((one) => `${FILES.work}/${one}`)];
+  const inWork = chosen.paths.map((one) => `${FILES.work}/${one}`);
+  const names = [...packed, ...inWork];
   const format = (await withMachine(context, {}, () => machine.archiver())).formatFor(names);
   const finished = `${FILES.finished}.${format}`;
   await withMachine(context, {}, async () => {
@@ -96,10 +97,11 @@ async function fetchArchive(context: Context, entry: JournalEntry): Promise<Brou
       `umask 077
 cd ${quote(directory)} || exit 1
 touch ${packed.join(' ')}
-cat >${FILES.names} || exit 1
-( cd ${FILES.work} && ${sumScript(chosen.files)} ) >${FILES.digests} 2>/dev/null
+cat >${FILES.names}.work || exit 1
+{ printf '%s\\000' ${packed.join(' ')} && cat ${FILES.names}.work; } >${FILES.names} || exit 1
+${chosen.files.length === 0 ? ':' : sumScript(`${FILES.names}.work`)} >${FILES.digests} 2>/dev/null
 ( ${packScript({ directory, list: FILES.names, archive: finished, names }, format)} )`,
-      { stdin: names.map((name) => `${name}\0`).join(''), timeoutMs: TIMEOUT_MS, signal },
+      { stdin: inWork.map((name) => `${name}\0`).join(''), timeoutMs: TIMEOUT_MS, signal },
     );
     if (exitCode !== 0) throw new Error(`'${machine.name}' could not pack them (${stderr.trim()}): is there room?`);
     await transport.get(`${directory}/${finished}`, `${local}/${finished}`, { signal: context.signal });
@@ -110,11 +112,13 @@ cat >${FILES.names} || exit 1
   return keep(context, entry, { unpacked, names: chosen.names, ...(chosen.fault ? { fault: chosen.fault } : {}) });
 }
 
-/** As the machine sees them, by whatever counts SHA-256 there; without that nothing is compared. */
-function sumScript(files: readonly string[]): string {
-  if (files.length === 0) return ':';
-  const list = files.map((name) => quote(`./${name}`)).join(' ');
-  return `if command -v sha256sum >/dev/null 2>&1; then sum() { sha256sum -- "$@"; }; else sum() { shasum -a 256 -- "$@"; }; fi; for one in ${list}; do sum "$one"; done`;
+/**
+ * As the machine sees them, by whatever counts SHA-256 there; without that nothing is compared. The names come by a file
+ * or the standard input, each ended by a zero byte, since a command line has a limit; directories give no line.
+ */
+function sumScript(names?: string): string {
+  const from = names === undefined ? '' : ` <${names}`;
+  return `{ if command -v sha256sum >/dev/null 2>&1; then xargs -0 sha256sum --; else xargs -0 shasum -a 256 --; fi${from}; }`;
 }
 
 async function keep(
@@ -129,7 +133,9 @@ async function keep(
   const sums = parseSums(await readFile(path.join(unpacked, FILES.digests), 'utf8').catch(() => ''));
   const uploaded = await retryWhileAway(() => uploadPaths(store, files), signal, away);
   const outputs = uploaded.map((file, at): OutputFile => ({ name: names[at] as string, ...file }));
-  const wrong = outputs.find(({ name, kind, digest }) => kind === 'file' && (sums.get(name) ?? digest) !== digest);
+  const wrong = outputs.find(
+    ({ name, kind, digest }) => kind === 'file' && (sums.get(`${FILES.work}/${name}`) ?? digest) !== digest,
+  );
   const changed: Fault | undefined = wrong && {
     reason: 'output-failed',
     message: `the output '${wrong.name}' is not what the machine had: it was written to while it was packed, or damaged on its way`,
@@ -164,7 +170,9 @@ async function readShared(context: Context, entry: JournalEntry): Promise<Brough
   const patterns = entry.spec.outputs ?? [];
   return withMachine(context, {}, async () => {
     const chosen = chooseOutputs(await listFiles(context, work, patterns.length > 0), patterns);
-    const { stdout: sums } = await machine.transport.run(`cd ${quote(work)} && ${sumScript(chosen.files)}`, {
+    const script = chosen.files.length === 0 ? ':' : `cd ${quote(work)} && ${sumScript()}`;
+    const { stdout: sums } = await machine.transport.run(script, {
+      stdin: chosen.files.map((name) => `${name}\0`).join(''),
       timeoutMs: TIMEOUT_MS,
       maxOutputBytes: LISTING_BYTES,
       signal,
@@ -204,9 +212,9 @@ async function readWhole({ machine }: Context, file: string): Promise<Buffer> {
 
 async function listFiles({ machine, signal }: Context, work: string, isWanted: boolean) {
   if (!isWanted) return parseListing('');
-  // Directories, then an empty name, then all else; each name is ended by a zero byte.
+  // Directories, then an empty name, then files and links; each name is ended by a zero byte.
   const { exitCode, stdout, stderr, isCut } = await machine.transport.run(
-    `cd ${quote(work)} && find . -type d -print0 && printf '\\000' && find . ! -type d -print0`,
+    `cd ${quote(work)} && find . -type d -print0 && printf '\\000' && find . \\( -type f -o -type l \\) -print0`,
     { timeoutMs: TIMEOUT_MS, maxOutputBytes: LISTING_BYTES, signal },
   );
   if (exitCode !== 0 || isCut) throw new Error(`'${work}' on '${machine.name}' could not be listed (${stderr.trim()})`);

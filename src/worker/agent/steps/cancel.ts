@@ -8,9 +8,10 @@ import { withMachine } from './context.ts';
 import { mergeRecord } from './merge.ts';
 import { findSubmitted } from './submit.ts';
 
-const ROUND_MS = 1000;
-/** A batch system that says it cancelled, and shows it running still, is asked again after so many rounds. */
-const ASK_AGAIN_ROUNDS = 30;
+const FIRST_PAUSE_MS = 1000;
+const LONGEST_PAUSE_MS = 10_000;
+/** A batch system that says it cancelled, and shows it running still, is asked again after so long. */
+const ASK_AGAIN_MS = 30_000;
 
 /** Ends it in the batch system with all its processes, however long that takes to be reached, and writes down what really happened. */
 export async function cancel(context: Context, entry: JournalEntry): Promise<void> {
@@ -35,16 +36,18 @@ async function endThere(context: Context, entry: JournalEntry): Promise<string> 
   if (batchId === undefined) return 'it had not been submitted yet';
   const ref = refOf({ ...entry, batchId });
   const what = `batch job ${batchId} on ${machine.name}`;
-  for (let round = 0; ; round += 1) {
-    if (round % ASK_AGAIN_ROUNDS === 0) {
-      const outcome = await withMachine(context, {}, () => machine.scheduler.cancel(machine.transport, [ref]));
-      const refusal = refusalOf(outcome.get(ref.id));
+  let askAt = 0;
+  for (let wait = FIRST_PAUSE_MS; ; wait = Math.min(wait * 1.5, LONGEST_PAUSE_MS)) {
+    if (performance.now() >= askAt) {
+      const outcome = await withMachine(context, {}, () => machine.cancelJob(ref));
+      const refusal = refusalOf(outcome);
       if (refusal !== undefined) return `${what} could not be ended: ${refusal}`;
-      if (outcome.get(ref.id) === 'already-gone') return `${what} was over already`;
+      if (outcome === 'already-gone') return `${what} was over already`;
+      askAt = performance.now() + ASK_AGAIN_MS;
     }
-    const status = (await withMachine(context, {}, () => machine.scheduler.poll(machine.transport, [ref]))).get(ref.id);
+    const status = await withMachine(context, {}, () => machine.pollJob(ref));
     if (status?.state === 'ended' || status?.state === 'gone') return `${what} was ended`;
-    await pause(ROUND_MS, context.signal);
+    await pause(wait, context.signal);
     context.signal.throwIfAborted();
   }
 }

@@ -1,7 +1,7 @@
 import { quote } from '../../transport/quote.ts';
 import { enterLines, optionLines } from '../directives.ts';
 import type { BatchJob } from '../scheduler.ts';
-import { MARK, shellLibrary } from './shell-library.ts';
+import { MARK, shellLibrary, WITHIN } from './shell-library.ts';
 
 export interface ProcessScript {
   readonly proc: string;
@@ -56,7 +56,7 @@ rm -f "$state/refused.$$"
 trap '' HUP
 stop() { stopped=1; [ -e "$state/limit" ] || printf '' >"$state/cancelled"; ${end}; }
 trap stop TERM INT
-( export PILOTAGE_BATCH_STEP="$name" ${MARK}="$name"; detached "$PILOTAGE_BATCH_SHELL" $PILOTAGE_BATCH_APPLET "$0" ) &
+( export PILOTAGE_BATCH_STEP="$name" ${MARK}="$name" ${WITHIN}="\${SLURM_JOB_ID:-}"; detached "$PILOTAGE_BATCH_SHELL" $PILOTAGE_BATCH_APPLET "$0" ) &
 body=$!
 ${watcher(job, end)}
 wait $body; code=$?

@@ -10,6 +10,8 @@
  *   exit       the end: `CODE CAUSE`, by rename, when no process of the job is left
  */
 export const MARK = 'PILOTAGE_BATCH_NAME';
+/** Slurm's number where a job began, if any. A Slurm job that the program submits has its environment with another. */
+export const WITHIN = 'PILOTAGE_BATCH_WITHIN';
 
 /** `start_of PID`: when it started; fails for what is gone and for zombies. Fields as in proc(5), counted after the name. */
 const START_OF = `
@@ -60,12 +62,14 @@ fi`;
 
 /**
  * \`marked [NAME]\`: lines `pid name` of the processes that carry a job's name in their environment, whatever session they
- * are in.
+ * are in. Slurm jobs that they submitted are jobs of their own.
  */
 const MARKED = `
 marked() {
   for file in $(grep -lF "${MARK}=\${1:-}" "$proc"/[0-9]*/environ 2>/dev/null); do
-    mark=$({ tr '\\0' '\\n' <"$file" | sed -n 's/^${MARK}=//p' | head -n 1; } 2>/dev/null)
+    mark=$({ tr '\\0' '\\n' <"$file" | awk -F= '
+      $1 == "${MARK}" { mark = $2 } $1 == "${WITHIN}" { within = $2 } $1 == "SLURM_JOB_ID" { slurm = $2 }
+      END { if (slurm == "" || slurm == within) print mark }'; } 2>/dev/null)
     file=\${file%/environ}
     echo "\${file##*/} \${mark:--}"
   done

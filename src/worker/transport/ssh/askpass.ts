@@ -1,7 +1,8 @@
 /** Where ssh's questions arrive: ssh starts a small program, which asks over a socket. Answers go no other way. */
 import { once } from 'node:events';
-import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
+import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { quote } from '../quote.ts';
@@ -9,6 +10,8 @@ import { quote } from '../quote.ts';
 export interface Askpass {
   /** For SSH_ASKPASS. */
   readonly program: string;
+  /** Its files are there: they lie where old ones are cleaned away. */
+  isWhole(): boolean;
   close(): void;
 }
 
@@ -38,6 +41,7 @@ export async function startAskpass(
     socket.on('error', () => {});
     serve(socket).catch(() => socket.destroy());
   });
+  mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o700 });
   server.listen(socketPath);
   await once(server, 'listening');
   chmodSync(socketPath, 0o600);
@@ -46,6 +50,7 @@ export async function startAskpass(
   server.unref();
   return {
     program,
+    isWhole: () => existsSync(program) && existsSync(socketPath),
     close: () => {
       server.close();
       for (const file of [socketPath, program]) rmSync(file, { force: true });

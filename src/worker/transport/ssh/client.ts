@@ -1,6 +1,6 @@
 /** The system's own ssh, with our settings before the user's. */
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { PilotageError } from '../../../ground/base/errors.ts';
 import { LOGIN_COMMAND } from '../command-line.ts';
@@ -39,31 +39,44 @@ export function prepareClient(options: ClientOptions): Client {
   const { machine, user, controlDirectory, ssh = 'ssh' } = options;
   requireName(machine, 'machine');
   if (user !== undefined) requireName(user, 'user');
-  mkdirSync(controlDirectory, { recursive: true, mode: 0o700 });
-  chmodSync(controlDirectory, 0o700);
+  makeDirectory(controlDirectory);
   const identity = createHash('sha256')
     .update(JSON.stringify([machine, user, options.sshConfig]))
     .digest('hex');
   const files = path.join(path.resolve(controlDirectory), `${identity.slice(0, 8)}${randomBytes(3).toString('hex')}`);
   requireSocketPath(files);
   const config = `${files}.conf`;
-  writeFileSync(config, configText(options), { mode: 0o600 });
-
-  const common = ['-F', config, '-T', ...(user === undefined ? [] : ['-l', user])];
+  const write = (): void => writeFileSync(config, configText(options), { mode: 0o600 });
+  write();
+  /** It lies where old files are cleaned away, and an agent lives for weeks. */
+  const restore = (): void => {
+    if (existsSync(config)) return;
+    makeDirectory(controlDirectory);
+    write();
+  };
+  const common = (): string[] => {
+    restore();
+    return ['-F', config, '-T', ...(user === undefined ? [] : ['-l', user])];
+  };
   const none = ['-o', 'ControlMaster=no', '-S', 'none'];
   return {
     program: ssh,
     files,
-    master: (socket) => [...common, '-M', '-N', '-o', 'ControlPersist=no', '-S', socket, '--', machine],
+    master: (socket) => [...common(), '-M', '-N', '-o', 'ControlPersist=no', '-S', socket, '--', machine],
     // Without a master ssh would log in by itself: the proxy that is none makes that fail.
     session: (socket) => [
-      ...[...common, '-o', 'ControlMaster=no', '-S', socket, '-o', 'ProxyCommand=/bin/false'],
+      ...[...common(), '-o', 'ControlMaster=no', '-S', socket, '-o', 'ProxyCommand=/bin/false'],
       ...['--', machine, LOGIN_COMMAND],
     ],
     // Without our configuration, which clears all forwardings that users' own files may ask for.
     forward: (socket, what) => ['-F', '/dev/null', '-S', socket, '-O', 'forward', '-R', what, '--', machine],
-    direct: () => [...common, ...none, '--', machine, LOGIN_COMMAND],
+    direct: () => [...common(), ...none, '--', machine, LOGIN_COMMAND],
   };
+}
+
+function makeDirectory(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  chmodSync(directory, 0o700);
 }
 
 /** Questions go to our program only, never to a terminal, and messages are in English. */

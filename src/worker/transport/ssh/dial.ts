@@ -70,9 +70,15 @@ export function openDialer(files: string, options: DialOptions): Dialer {
       current.open -= 1;
     }
   };
+  const askable = async (): Promise<Askpass> => {
+    const known = await askpass?.catch(() => undefined);
+    if (known?.isWhole()) return known;
+    known?.close();
+    askpass = startAskpass(files, answer);
+    return askpass;
+  };
   const tryOnce = async <T extends Attempt>(start: (askpass: string) => T): Promise<T> => {
-    askpass ??= startAskpass(files, answer);
-    const { program } = await askpass;
+    const { program } = await askable();
     const attempt = start(program);
     const { promise: givenUp, resolve } = Promise.withResolvers<void>();
     const own: Talk = {
