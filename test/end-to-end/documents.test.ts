@@ -17,6 +17,7 @@ test.each([
   'docs/data.md',
   'docs/sites.md',
   'docs/jobs.md',
+  'docs/picas.md',
   'docs/reference/cli.md',
   'docs/reference/http.md',
 ])('what %s says can be typed as it stands', (file) => {

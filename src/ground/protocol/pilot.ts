@@ -24,6 +24,16 @@ const plan = {
   serverUrl: Type.Optional(
     Type.String({ pattern: '^https?://', maxLength: 2048, description: "the server's address as pilots reach it" }),
   ),
+  command: Type.Optional(
+    Type.Array(Type.String({ minLength: 1, maxLength: 131_072 }), {
+      minItems: 1,
+      maxItems: 1000,
+      description: 'what a pilot runs in place of a worker of ours: a PiCaS pilot, for the tokens of its projects',
+    }),
+  ),
+  directory: Type.Optional(
+    Type.String({ pattern: '^/', maxLength: 4096, description: 'where that is run, on the machine' }),
+  ),
   tunnel: Type.Optional(
     Type.Boolean({ description: 'pilots reach the server by a port of the login node, which ssh forwards' }),
   ),

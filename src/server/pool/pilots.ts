@@ -20,6 +20,11 @@ export async function setPilots(parts: Parts, who: Principal, site: string, sett
   for (const name of plan.projects ?? []) await projectOf(parts, who, name);
   if (plan.tunnel && plan.serverUrl !== undefined)
     throw new PilotageError('bad-request', 'pilots reach the server either by a tunnel or at an address: not both');
+  if (plan.command && !plan.projects)
+    throw new PilotageError(
+      'bad-request',
+      'a program of your own takes the tokens of a project: say which with --project',
+    );
   await parts.store.setPilots({ site, most: max, plan, owner: who.name });
   return viewOfSite(parts, who, site);
 }

@@ -43,6 +43,14 @@ function whatRuns(site: Site, entry: JournalEntry) {
       command: spec.command ?? ['true'],
     };
   }
+  if (pilot.command) {
+    return {
+      work: pilot.directory ?? directory,
+      setup: [pilotSetup(directory), ...site.setup],
+      environment: {},
+      command: pilot.command,
+    };
+  }
   return {
     work: directory,
     setup: [pilotSetup(directory), ...site.setup],

@@ -29,7 +29,11 @@ interface Options extends AtSite {
   readonly queueOption?: readonly string[];
   readonly reach?: string;
   readonly tunnel?: boolean;
+  readonly directory?: string;
 }
+
+const CLIENTS = `
+With a command a pilot runs that in place of our worker: a PiCaS pilot, say, which takes the tokens of --project by itself.`;
 
 const SITE = "the site: 'pilotage site list' shows yours";
 
@@ -54,7 +58,14 @@ export function pilotsCommand(define: Define): Command {
       collect,
     )
     .option('--reach <url>', "the server's address as pilots reach it, if it is not the one that the agent dials")
-    .option('--tunnel', 'pilots cannot reach the server: give them a port of the login node, through ssh');
+    .option('--directory <dir>', 'where a program of your own is run, on the machine')
+    .argument(
+      '[command...]',
+      'behind --: a program of your own, such as a PiCaS pilot, in place of our worker; with --project',
+    )
+    .option('--tunnel', 'pilots cannot reach the server: give them a port of the login node, through ssh')
+    .usage('[OPTIONS] [-- COMMAND…]')
+    .addHelpText('after', CLIENTS);
   return define('pilots', 'Workers that come to a site when tasks wait, and leave', list)
     .addCommand(define('list', 'Show the pilots of each site, and what is in the way', list))
     .addCommand(set)
@@ -80,6 +91,8 @@ async function setPilots(invocation: Invocation, options: Options): Promise<numb
       projects: options.project && [...options.project],
       queueOptions: options.queueOption && [...options.queueOption],
       serverUrl: options.reach,
+      command: invocation.command && [...invocation.command],
+      directory: options.directory,
     }),
   };
   const view = await invocation.client().call(calls.setPilots, { params: { site }, body });

@@ -35,7 +35,7 @@ export async function balancePilots(db: Db, input: { fresh: string }): Promise<B
   await judgeEnded(db);
   const settings = await pilotSettings(db);
   const pilots = await openPilots(db);
-  const backlog = settings.length === 0 ? [] : await backlogOf(db);
+  const backlog = settings.length === 0 ? [] : await backlogOf(db, kindsOf(settings));
   const projects = await projectIds(db);
   const working = backlog.length === 0 ? [] : await workersThere(db);
   const coming = pilots.filter(isComing).filter((pilot) => !isStuck(pilot));
@@ -57,6 +57,12 @@ export async function balancePilots(db: Db, input: { fresh: string }): Promise<B
   const stuck = backlog.length === 0 ? [] : pilots.filter(isStuck);
   const kept = new Set([...used, ...stuck.map(idOf)]);
   return { queued, surplus: await surplusOf(db, pilots, settings, kept) };
+}
+
+/** Tokens without a command are for pilots that know what to do with them. */
+function kindsOf(settings: readonly PilotSettingsRow[]): string[] {
+  const isForTokens = ({ plan }: PilotSettingsRow) => (JSON.parse(plan) as PilotPlan).command !== undefined;
+  return settings.some(isForTokens) ? ['command', 'payload'] : ['command'];
 }
 
 async function isNeeded(db: Db): Promise<boolean> {
@@ -97,7 +103,7 @@ function factsOf({ plan: text, offer }: PilotSettingsRow, projects: ReadonlyMap<
   const total = totalOf(plan, offer);
   return {
     facts: {
-      kinds: ['command'],
+      kinds: plan.command ? ['payload'] : ['command'],
       total,
       labels: plan.labels ?? {},
       remainingSeconds: usefulSecondsOf(plan.wallTimeSeconds),

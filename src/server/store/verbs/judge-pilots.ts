@@ -7,16 +7,32 @@ export const OVER: readonly string[] = ['succeeded', 'failed', 'cancelled'];
 
 /** Pilots that are over: did they come to work? Those that did not let their site, and their node, rest. */
 export async function judgeEnded(db: Db): Promise<void> {
+  await noteClients(db);
   const pilots = await openPilots(db);
   const ended = pilots.filter(({ state }) => OVER.includes(state));
   for (const pilot of ended.sort((a, b) => (a.finished_at ?? 0) - (b.finished_at ?? 0))) {
-    const outcome = pilot.registered_at !== null ? 'worked' : pilot.state === 'cancelled' ? 'cancelled' : 'failed';
+    const worked = pilot.registered_at !== null || (isClient(pilot) && pilot.state === 'succeeded');
+    const outcome = worked ? 'worked' : pilot.state === 'cancelled' ? 'cancelled' : 'failed';
     await db.run(
       sql`update pilots set ended_at = ${pilot.finished_at ?? db.now}, outcome = ${outcome} where submission_id = ${pilot.submission_id}`,
     );
     if (outcome === 'failed') await keepFailure(db, pilot);
   }
   for (const pilot of pilots) if (pilot.registered_at !== null) await keepSuccess(db, pilot);
+}
+
+/** A pilot that runs a program of the users' own, which takes tokens by itself, never registers: it came when it ran. */
+async function noteClients(db: Db): Promise<void> {
+  for (const pilot of await openPilots(db)) {
+    const { phase } = JSON.parse(pilot.site_state ?? '{}') as { phase?: string };
+    if (pilot.registered_at !== null || phase !== 'running' || !isClient(pilot)) continue;
+    await db.run(sql`update pilots set registered_at = ${db.now} where submission_id = ${pilot.submission_id}`);
+  }
+}
+
+function isClient({ spec }: PilotRow): boolean {
+  const { site } = JSON.parse(spec) as { site?: { pilot?: { command?: unknown } } };
+  return site?.pilot?.command !== undefined;
 }
 
 async function keepFailure(db: Db, pilot: PilotRow): Promise<void> {

@@ -17,8 +17,8 @@ const COUNTED_AT_ONCE = 1000;
  * What is queued, by shape, as far as it matters: of many small submissions not all are counted, but enough to know that
  * pilots are wanted. No task is looked at but where a submission has none to give.
  */
-export async function backlogOf(db: Db): Promise<Backlog[]> {
-  const queues = (await activeQueues(db, null)).filter(({ shape }) => shape.kind === 'command');
+export async function backlogOf(db: Db, kinds: readonly string[]): Promise<Backlog[]> {
+  const queues = (await activeQueues(db, null)).filter(({ shape }) => kinds.includes(shape.kind));
   const heads = await headsOf(db, queues);
   const queued = await queuedOf(db, [...heads.values()].flat());
   return queues.flatMap(({ id, projectId, shape }) => {

@@ -13,7 +13,7 @@ export function toPilotStep(row: PilotSettingsRow, plan: PilotPlan, now: number)
   const resources = { cpus: plan.slots, memory, gpus: plan.gpus };
   const exclude = restingNodes(JSON.parse(row.nodes), now);
   const spec = {
-    command: ['pilotage', 'worker'],
+    command: plan.command ?? ['pilotage', 'worker'],
     resources,
     timeLimitSeconds: plan.wallTimeSeconds,
     retry: { limit: 0, lostLimit: 1, endedLimit: 1 },

@@ -17,6 +17,9 @@ export interface PilotPlan {
   readonly queueOptions?: readonly string[] | undefined;
   readonly serverUrl?: string | undefined;
   readonly tunnel?: boolean | undefined;
+  /** In place of a worker of ours: a client that takes the tokens of its projects by itself. */
+  readonly command?: readonly string[] | undefined;
+  readonly directory?: string | undefined;
 }
 
 export interface PilotSettingsRow {
@@ -47,6 +50,8 @@ export interface PilotRow {
   readonly created_at: number;
   readonly registered_at: number | null;
   readonly unwanted_since: number | null;
+  /** JSON: the spec of its one task. */
+  readonly spec: string;
   readonly state: RowState;
   readonly site_state: string | null;
   readonly started_at: number | null;
@@ -60,11 +65,11 @@ export interface PilotRow {
   readonly ends_at: number | null;
 }
 
-export const OPEN_PILOTS: Sql = sql`select p.submission_id, p.site, p.created_at, p.registered_at, p.unwanted_since, t.state, t.site_state,
+export const OPEN_PILOTS: Sql = sql`select p.submission_id, p.site, p.created_at, p.registered_at, p.unwanted_since, s.spec, t.state, t.site_state,
     t.started_at, t.finished_at, t.reason,
     (select a.message from attempts a where a.submission_id = t.submission_id and a.idx = t.idx and a.attempt = t.attempt) as message,
     w.number as worker_number, w.state as worker_state, w.host as worker_host, w.total as worker_total, w.ends_at
-  from pilots p join tasks t on t.submission_id = p.submission_id and t.idx = 1
+  from pilots p join submissions s on s.id = p.submission_id join tasks t on t.submission_id = p.submission_id and t.idx = 1
     left join workers w on w.number = (select max(x.number) from workers x where x.pilot = p.submission_id)
   where p.ended_at is null`;
 

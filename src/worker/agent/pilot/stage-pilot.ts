@@ -16,12 +16,24 @@ export async function stagePilot(context: Context, entry: JournalEntry): Promise
   const { machine } = context;
   const pilot = entry.spec.site?.pilot as PilotRequest;
   context.show({ phase: 'staging' });
+  if (pilot.command) return stageClient(context, entry);
   const file = await workerFile(context.pilots);
   return withMachine(context, { tries: machine.site.tries + 1 }, async () => {
     const program = await putWorkerFile(machine, file).catch(asFault);
     const directory = await makeDirectory(context, entry, machine.site.temporaryDirectory);
     const placed = { ...entry, directory, pilot: await reach(context, pilot, program) };
     await writeToken(context, placed);
+    await writeScript(context, placed, 'true');
+    return context.keep({ ...placed, phase: 'submitting' });
+  });
+}
+
+/** A program of the users' own is there already, and enters by itself: it gets a directory for what it says. */
+function stageClient(context: Context, entry: JournalEntry): Promise<JournalEntry> {
+  const { machine, pilots } = context;
+  return withMachine(context, { tries: machine.site.tries + 1 }, async () => {
+    const directory = await makeDirectory(context, entry, machine.site.temporaryDirectory);
+    const placed = { ...entry, directory, pilot: { program: '', serverUrl: pilots.serverUrl } };
     await writeScript(context, placed, 'true');
     return context.keep({ ...placed, phase: 'submitting' });
   });
