@@ -107,14 +107,25 @@ async function create({ client, database, name }: CopyEnd): Promise<void> {
   );
 }
 
+async function requireReadable({ client, database, name }: CopyEnd): Promise<void> {
+  const { status, value } = await client.json('GET', `/${encodeURIComponent(database)}`);
+  if (status === 200 && typeof (value as { db_name?: unknown }).db_name === 'string') return;
+  const isCouchdb = status === 200 ? false : typeof (value as { error?: unknown }).error === 'string';
+  if (!isCouchdb)
+    throw new PilotageError(
+      'transfer-failed',
+      `what answers at ${name} is no CouchDB (${status}): is that its address, without a path of web pages?`,
+    );
+  const advice = status === 404 ? 'is that its name?' : 'give name and password with --login-file';
+  throw new PilotageError(
+    'transfer-failed',
+    `${name} could not be read (${status}, ${describeCouchdbError(value)}): ${advice}`,
+  );
+}
+
 async function copy(invocation: Invocation, from: CopyEnd, to: CopyEnd, prepare: () => Promise<void>): Promise<number> {
   try {
-    const seen = await from.client.json('GET', `/${encodeURIComponent(from.database)}`);
-    if (seen.status !== 200)
-      throw new PilotageError(
-        'transfer-failed',
-        `${from.name} could not be read (${seen.status}, ${describeCouchdbError(seen.value)})${seen.status === 404 ? ': is that its name?' : ': give name and password with --login-file'}`,
-      );
+    await requireReadable(from);
     await prepare();
     let told = 0;
     const copied = await copyDatabase(from, to, (done, total) => {

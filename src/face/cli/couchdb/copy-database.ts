@@ -71,11 +71,17 @@ function refused(end: CopyEnd, what: string, status: number, value: unknown): Pi
 }
 
 async function copyPage(from: CopyEnd, to: CopyEnd, rows: readonly Document[]): Promise<Copied> {
+  const named = (doc: Document): Document => ({ ...doc, _id: targetId(doc._id) });
   const plain = rows.filter((doc) => bytesOf(doc) <= INLINE_BYTES);
   const large = rows.filter((doc) => bytesOf(doc) > INLINE_BYTES);
-  let sums = await sendWhole(to, await Promise.all(plain.map((doc) => withBytes(from, doc))));
+  let sums = await sendWhole(to, (await Promise.all(plain.map((doc) => withBytes(from, doc)))).map(named));
   for (const doc of large) sums = add(sums, await sendLarge(from, to, doc));
   return sums;
+}
+
+/** Names that begin so are those of tasks of a server itself: elsewhere they would be taken for other ones. */
+function targetId(id: string): string {
+  return id.replace(/^pilotage:/, 'task-of-pilotage:');
 }
 
 function attachmentsOf(doc: Document): [string, Attachment][] {
@@ -149,8 +155,8 @@ async function versionsAt(to: CopyEnd, docs: readonly Document[]): Promise<Map<s
 
 /** The document first, then each large attachment as a stream: every one is a version of its own. */
 async function sendLarge(from: CopyEnd, to: CopyEnd, doc: Document): Promise<Copied> {
-  const path = pathOf(to.database, doc._id);
-  const { _attachments, ...bare } = doc;
+  const path = pathOf(to.database, targetId(doc._id));
+  const { _attachments, _id, ...bare } = doc;
   const there = await to.client.json('GET', path);
   if (there.status === 200 && hasAll(there.value as Document, doc))
     return { documents: 0, designs: 0, attachments: 0, unchanged: 1 };
