@@ -3,7 +3,7 @@ import type { Reason, RowState } from './task.ts';
 
 /**
  * A token: a task as PiCaS clients see and change it, a JSON document whose fields `lock` and `done` say its state.
- * This is where one face's words become the other's; what may follow what is judged here too.
+ * This is where one face's words become the other's; what may follow what, `judge-token` says.
  */
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -37,7 +37,7 @@ export function scrubCountOf(fields: Fields): number {
 }
 
 /** As `==` and `>` of JavaScript see it; NaN compares to nothing. */
-function looseNumber(value: unknown): number {
+export function looseNumber(value: unknown): number {
   const plain = plainNumber(value);
   if (typeof plain === 'number') return plain;
   if (typeof plain === 'string' || typeof plain === 'boolean') return Number(plain);
@@ -120,7 +120,7 @@ export function scrubbed(fields: Fields): Fields {
   return { ...withoutClaim(fields), lock: 0, done: 0, scrub_count: scrubCountOf(fields) + 1 };
 }
 
-function withoutClaim(fields: Fields): Fields {
+export function withoutClaim(fields: Fields): Fields {
   const rest: Record<string, unknown> = { ...fields, hostname: '' };
   for (const name of JOB_IDS) delete rest[name];
   return rest;
@@ -129,115 +129,4 @@ function withoutClaim(fields: Fields): Fields {
 /** Never 0, which would say that it is free. */
 function seconds(at: number | null): number {
   return Math.max(1, Math.floor((at ?? 0) / 1000));
-}
-
-/** What a client's new version of a token does to its task. */
-export type TokenAct =
-  /** Nothing but other fields. */
-  | 'edit'
-  | 'claim'
-  /** A sign of life of the holder. */
-  | 'beat'
-  | 'end'
-  /** The holder, or somebody in its place, gives it back. */
-  | 'give-back'
-  /** What was over begins anew. */
-  | 'reset'
-  /** It is in no view from here on. */
-  | 'set-aside';
-
-export type TokenVerdict =
-  | { readonly ok: true; readonly act: TokenAct }
-  | { readonly ok: false; readonly why: 'taken' | 'ended' | 'stale' | 'waiting' };
-
-/** The token as it stands, and what the judge needs of its task. */
-export interface StandingToken {
-  readonly fields: Fields;
-  /** It waits for other tasks or for its time: not for a client to let go. */
-  readonly isGated: boolean;
-  /** An attempt of it was given up as lost before. */
-  readonly wasLost: boolean;
-}
-
-/** Judges a new version of a token, written on top of the newest revision. */
-export function judgeToken(standing: StandingToken, next: Fields): TokenVerdict {
-  const from = tokenState(standing.fields);
-  const to = tokenState(next);
-  if (standing.isGated) return to === 'none' ? act('edit') : refused('waiting');
-  switch (from) {
-    case 'todo':
-      return act(({ todo: 'edit', locked: 'claim', done: 'end', error: 'end', none: 'set-aside' } as const)[to]);
-    case 'locked':
-      return judgeLocked(standing, next, to);
-    case 'done':
-    case 'error':
-      return judgeEnded(standing.fields, next, to);
-    case 'none':
-      return act(({ todo: 'reset', locked: 'claim', done: 'end', error: 'end', none: 'edit' } as const)[to]);
-  }
-}
-
-/**
- * Who read the token after another client had taken it writes a claim on top of that one: PiCaS looks at nothing but
- * the revision. Another client on the same host in the same second may even write the same text.
- */
-function judgeLocked({ fields, wasLost }: StandingToken, next: Fields, to: TokenState): TokenVerdict {
-  switch (to) {
-    case 'locked':
-      if (claimOf(next) !== claimOf(fields) || same(next, fields)) return refused('taken');
-      return act('beat');
-    case 'done':
-    case 'error':
-      return act('end');
-    case 'todo':
-      return wasLost && isLateScrub(fields, next) ? refused('stale') : act('give-back');
-    case 'none':
-      return act('set-aside');
-  }
-}
-
-/**
- * A client whose token was given back meanwhile is refused its result, fetches the new revision, and may then save its
- * own old document as scrubbed on top of it, though another one works on it: its count is the one that was raised here.
- */
-function isLateScrub(fields: Fields, next: Fields): boolean {
-  if (scrubCountOf(next) > scrubCountOf(fields)) return false;
-  return !same(without(next), without(fields));
-}
-
-function judgeEnded(fields: Fields, next: Fields, to: TokenState): TokenVerdict {
-  switch (to) {
-    case 'todo':
-      return act('reset');
-    case 'locked':
-      return act('claim');
-    case 'none':
-      return act('set-aside');
-    default: {
-      const claimedOnly = claimOf(next) !== claimOf(fields) && looseNumber(next.done) === looseNumber(fields.done);
-      if (claimedOnly) return refused('ended');
-      return act(tokenState(fields) === to ? 'edit' : 'end');
-    }
-  }
-}
-
-function without(fields: Fields): Fields {
-  const { lock: _lock, done: _done, scrub_count: _count, ...rest } = withoutClaim(fields);
-  return rest;
-}
-
-function same(a: Fields, b: Fields): boolean {
-  return canonical(a) === canonical(b);
-}
-
-function canonical(fields: Fields): string {
-  return JSON.stringify(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function act(what: TokenAct): TokenVerdict {
-  return { ok: true, act: what };
-}
-
-function refused(why: 'taken' | 'ended' | 'stale' | 'waiting'): TokenVerdict {
-  return { ok: false, why };
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { type Database, getDocuments, type NewDocument, writeDocuments } from '../pool/documents.ts';
 import { formatRevision } from '../store/document-rows.ts';
 import { badRequest } from './couch-error.ts';
@@ -9,6 +10,9 @@ import { toRefusal } from './refusals.ts';
 import { asObject, type CouchCall, readJson, sendJson } from './request.ts';
 import { revOf, showDocument } from './show-document.ts';
 
+/** After so many documents others get their turn. */
+const BREATH = 1000;
+
 /** POST /db/_bulk_docs: each document is judged on its own; what cannot be read refuses all, and nothing is stored. */
 export async function bulkDocuments(house: House, call: CouchCall, database: Database) {
   const body = asObject(await readJson(call), 'Request body');
@@ -16,6 +20,7 @@ export async function bulkDocuments(house: House, call: CouchCall, database: Dat
   const kept = body.new_edits === false;
   const documents: NewDocument[] = [];
   for (const value of body.docs as unknown[]) {
+    if (documents.length % BREATH === BREATH - 1) await setImmediate();
     const read = readDocument(value, { kept });
     const id = checkId(read.id ?? randomUUID().replaceAll('-', ''));
     documents.push(await prepare(house, call, database, { ...read, id }));

@@ -123,7 +123,14 @@ async function designRoute(house: House, call: CouchCall, database: Database, re
     const language = design.language ?? 'javascript';
     return sendJson(call, 200, {
       name,
-      view_index: { language, updater_running: false, waiting_clients: 0, sizes: { file: 0, external: 0, active: 0 } },
+      view_index: {
+        language,
+        updater_running: false,
+        compact_running: false,
+        waiting_commit: false,
+        waiting_clients: 0,
+        sizes: { file: 0, external: 0, active: 0 },
+      },
     });
   }
   if (what !== undefined && /^_(show|list|update|rewrite|search|nouveau)/.test(what))

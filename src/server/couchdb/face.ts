@@ -8,7 +8,8 @@ import { usersDatabase } from './users-database.ts';
 import { NOBODY } from './visitor.ts';
 import { identify } from './visitors.ts';
 
-const METHODS = ['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'COPY'];
+/** PATCH is offered nowhere, and is told so as CouchDB tells it. */
+const METHODS = ['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'COPY', 'PATCH'];
 
 /**
  * The face that speaks CouchDB, below a prefix ('' on a port of its own): what PiCaS clients, couchdb-python, curl and
@@ -49,7 +50,8 @@ async function answer(house: House, request: FastifyRequest, reply: FastifyReply
 /** In CouchDB's form, always with a length and of a size that old clients read. */
 async function answerError(house: House, error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const known = toCouchError(error);
-  if (known.status >= 500 && known.status !== 501)
+  // A client that breaks off in the middle is no fault of the server.
+  if (known.status >= 500 && known.status !== 501 && !request.gone.aborted)
     house.log.error({ err: error, url: request.url.split('?')[0] }, known.reason);
   if (known.status === 401)
     reply.header('www-authenticate', 'Basic realm="Pilotage: name and password of the project"');

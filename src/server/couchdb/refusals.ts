@@ -1,11 +1,14 @@
 import type { WriteAnswer } from '../store/verbs/document-write.ts';
 import { CouchError, conflict, notFound } from './couch-error.ts';
 
+const STALE =
+  'Document update conflict. It was given to others since: to free it by hand all the same, raise its scrub_count.';
+
 /** Why a write was refused, as clients know it. */
 export function toRefusal(answer: Extract<WriteAnswer, { ok: false }>, id: string): CouchError {
   switch (answer.why) {
     case 'conflict':
-      return conflict();
+      return answer.what === 'stale' ? new CouchError(409, 'conflict', STALE) : conflict();
     case 'missing':
     case 'deleted':
       return notFound(answer.why);

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import type { FastifyRequest } from 'fastify';
 import { PilotageError } from '../../ground/base/errors.ts';
 import type { Access } from '../access/access.ts';
@@ -18,13 +19,18 @@ export interface Door {
 export async function identify(door: Door, request: FastifyRequest): Promise<Visitor> {
   const [scheme = '', value = ''] = (request.headers.authorization ?? '').split(' ');
   if (/^basic$/i.test(scheme)) {
-    const pair = Buffer.from(value, 'base64').toString('utf8');
+    const pair = textOf(Buffer.from(value, 'base64'));
     const colon = pair.indexOf(':');
     return withPassword(door, pair.slice(0, Math.max(0, colon)), pair.slice(colon + 1), request.ip);
   }
   if (/^bearer$/i.test(scheme)) return ofPrincipal(await door.access.authenticate(value, request.ip));
   const cookie = /(?:^|;\s*)AuthSession=([^;]+)/.exec(request.headers.cookie ?? '')?.[1];
   return cookie === undefined ? NOBODY : ((await door.sessions.visitor(cookie)) ?? NOBODY);
+}
+
+/** Clients differ in how they send what is not ASCII: curl and couchdb-python as UTF-8, python-requests as Latin-1. */
+function textOf(bytes: Buffer): string {
+  return bytes.toString(isUtf8(bytes) ? 'utf8' : 'latin1');
 }
 
 export async function withPassword(door: Door, name: string, password: string, address: string): Promise<Visitor> {

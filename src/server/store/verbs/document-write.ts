@@ -1,4 +1,5 @@
-import type { Fields, TokenVerdict } from '../../core/token.ts';
+import type { TokenVerdict } from '../../core/judge-token.ts';
+import type { Fields } from '../../core/token.ts';
 import type { Attachments, DocumentRow, Revision } from '../document-rows.ts';
 
 /** What a client brings: an attachment that is there already, or one whose bytes are in the blob store by now. */

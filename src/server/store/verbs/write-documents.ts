@@ -1,6 +1,7 @@
 import { PilotageError } from '../../../ground/base/errors.ts';
 import { parseExact } from '../../../ground/base/exact-json.ts';
-import { type Fields, isToken, judgeToken } from '../../core/token.ts';
+import { judgeToken } from '../../core/judge-token.ts';
+import { type Fields, isToken } from '../../core/token.ts';
 import { type Db, firstRow } from '../db.ts';
 import {
   type Attachments,
@@ -13,6 +14,7 @@ import {
 } from '../document-rows.ts';
 import { sql } from '../sql.ts';
 import type { Decided, DocumentWrite, TokenStep, TokenWriter, WriteAnswer } from './document-write.ts';
+import { hideTasks } from './hide-tasks.ts';
 import { keepLateToken } from './late-tokens.ts';
 import { findDocuments } from './read-documents.ts';
 import { lockTasks } from './report-attempts.ts';
@@ -55,6 +57,7 @@ export async function writeDocuments(db: Db, input: WriteDocumentsInput): Promis
   }
   const links = await writeTokens(db, input, decided);
   await storeDocuments(db, input, decided, links.links);
+  await hideTasks(db, input.projectId, decided);
   return { answers, sessions: links.sessions, submissions: links.submissions };
 }
 
@@ -126,11 +129,18 @@ function stepOf(write: DocumentWrite, row: DocumentRow | undefined, next: Fields
   const standing = {
     fields: fieldsOf(row as DocumentRow),
     isGated: (task.state === 'waiting' && !isSetAside(task)) || task.gate !== 'open',
-    wasLost: task.losses > 0,
+    wasHeldBefore: task.attempt > 1 || task.losses > 0,
+    sameAttachments: bringsTheSame(write, row as DocumentRow),
   };
   const verdict = judgeToken(standing, next);
   if (verdict.ok) return { kind: 'act', act: verdict.act };
-  return { ok: false, why: verdict.why === 'waiting' ? 'waiting' : 'conflict' };
+  return verdict.why === 'waiting' ? { ok: false, why: 'waiting' } : { ok: false, why: 'conflict', what: verdict.why };
+}
+
+function bringsTheSame({ attachments }: DocumentWrite, row: DocumentRow): boolean {
+  const stored = Object.keys(JSON.parse(row.attachments ?? '{}') as Attachments);
+  const given = Object.entries(attachments);
+  return given.length === stored.length && given.every(([name, one]) => 'stub' in one && stored.includes(name));
 }
 
 function mergeAttachments(write: DocumentWrite, row: DocumentRow | undefined, revpos: number): Attachments | Refused {

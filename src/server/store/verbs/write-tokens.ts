@@ -3,7 +3,7 @@ import { claimOf, exitCodeOf, type Fields, type TokenState, tokenState } from '.
 import { recordDeltas } from '../counts.ts';
 import type { Db } from '../db.ts';
 import { firstRow } from '../db.ts';
-import { type DocumentTask, type PastClaim, SET_ASIDE_UNTIL } from '../document-rows.ts';
+import { type DocumentTask, type PastClaim, SET_ASIDE_UNTIL, TASK_PREFIX } from '../document-rows.ts';
 import { sql } from '../sql.ts';
 import { applyMoves, type Move } from '../task-rows.ts';
 import { clearClaimable } from './claim-tasks.ts';
@@ -123,7 +123,7 @@ async function rowOf(db: Db, writer: TokenWriter, next: Fields) {
   };
 }
 
-/** The tasks of tokens that are no more: cancelled, as by command, and without a document. */
+/** The tasks of tokens that are no more: cancelled, as by command. */
 async function drop(
   db: Db,
   gone: readonly DocumentTask[],
@@ -141,12 +141,14 @@ async function drop(
       .filter((task) => task.state === 'running')
       .map((task) => ({ task, outcome: 'cancelled', exitCode: null, message: 'its token was deleted' })),
   );
-  // What came by another face would be there again without its document.
-  for (const one of decided) {
-    const task = one.token.kind === 'drop' ? one.row?.task : null;
-    if (!task || !one.write.id.startsWith('pilotage:')) continue;
+  // The deleted document keeps its task: without, the task would have a new one in its own name (see hideTasks).
+  const moved = new Set(live);
+  for (const { token, row, write } of decided) {
+    const task = token.kind === 'drop' ? row?.task : null;
+    if (!task || !(write.deleted || write.id.startsWith(TASK_PREFIX))) continue;
     const { submission_id: submission, idx, attempt } = task;
-    links.set(one.write.id, { submission, idx, revision: task.revision, attempt, claims: null, lockUntil: null });
+    const revision = task.revision + (moved.has(task) ? 1 : 0);
+    links.set(write.id, { submission, idx, revision, attempt, claims: row?.claims ?? null, lockUntil: null });
   }
 }
 
