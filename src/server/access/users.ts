@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { sha256 } from '../store/secrets.ts';
 import type { Store } from '../store/store.ts';
@@ -12,8 +13,8 @@ export interface User {
 
 export interface Users {
   /**
-   * Rejects with `unauthenticated`, the same for a wrong name and a wrong password, or with `too-many-failures` once an
-   * address failed too often.
+   * Rejects with `unauthenticated`, the same for a wrong name and a wrong password, or with `too-many-failures` once that
+   * name failed too often from that address: then each try waits for its turn, and the right password is let in all the same.
    */
   verify(name: string, password: string, address: string): Promise<User>;
   find(name: string): Promise<User | undefined>;
@@ -22,7 +23,7 @@ export interface Users {
 }
 
 /** A password that was right is known for so long without being hashed again: clients send it with every request. */
-const REMEMBERED_MS = 60_000;
+const REMEMBERED_MS = 3_600_000;
 const MOST_REMEMBERED = 1000;
 
 export function createUsers(store: Store, monotonicMs: () => number): Users {
@@ -30,6 +31,7 @@ export function createUsers(store: Store, monotonicMs: () => number): Users {
   // Hashes with a salt of this process: the passwords themselves are kept nowhere.
   const salt = randomBytes(16).toString('hex');
   const right = new Map<string, number>();
+  const turns = createTurns();
   const nobody = hashPassword(randomBytes(16).toString('hex'));
   return {
     async verify(name, password, address) {
@@ -38,19 +40,13 @@ export function createUsers(store: Store, monotonicMs: () => number): Users {
       const key = sha256(`${salt}\n${name}\n${password}\n${stored}`);
       if (row && stored !== null && (right.get(key) ?? 0) > monotonicMs()) return toUser(row);
       const who = `${address} ${name}`;
-      const wait = guard.blockedFor(who);
-      if (wait > 0)
-        throw new PilotageError(
-          'too-many-failures',
-          `too many wrong passwords came from ${address}: try again in ${wait} s`,
-          {
-            details: { retryAfterSeconds: wait },
-          },
-        );
+      const seconds = guard.blockedFor(who);
+      if (seconds > 0) await turns.next(who, seconds);
       // Also for a name that nobody has: the time tells nothing.
       const fits = await verifyPassword(password, stored ?? (await nobody));
       if (!row || stored === null || !fits) {
         guard.failed(who);
+        if (seconds > 0) throw tooMany(name, address, seconds);
         throw new PilotageError('unauthenticated', 'name or password is wrong');
       }
       if (right.size >= MOST_REMEMBERED) right.clear();
@@ -72,6 +68,38 @@ export function createUsers(store: Store, monotonicMs: () => number): Users {
       });
     },
   };
+}
+
+/** After too many failures one try a second is looked at, and so many wait: many pilots may share a name and an address with a wrong one. */
+const TURN_MS = 1000;
+const MOST_WAITING = 60;
+
+function createTurns() {
+  const waiting = new Map<string, { last: Promise<void>; count: number }>();
+  return {
+    async next(who: string, seconds: number): Promise<void> {
+      const line = waiting.get(who) ?? { last: Promise.resolve(), count: 0 };
+      if (line.count >= MOST_WAITING)
+        throw tooMany(who.split(' ').slice(1).join(' '), who.split(' ')[0] ?? '', seconds);
+      line.count += 1;
+      line.last = line.last.then(() => pause(TURN_MS));
+      waiting.set(who, line);
+      try {
+        await line.last;
+      } finally {
+        line.count -= 1;
+        if (line.count === 0) waiting.delete(who);
+      }
+    },
+  };
+}
+
+function tooMany(name: string, address: string, seconds: number): PilotageError {
+  return new PilotageError(
+    'too-many-failures',
+    `too many wrong passwords of '${name}' came from ${address}: correct those, and try again in ${seconds} s`,
+    { details: { retryAfterSeconds: seconds } },
+  );
 }
 
 function toUser(row: { name: string; roles: string }): User {

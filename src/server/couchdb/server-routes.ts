@@ -41,6 +41,10 @@ export async function serverRoute(house: House, call: CouchCall) {
       return sendJson(call, 200, []);
     case '_membership':
       return sendJson(call, 200, { all_nodes: ['pilotage'], cluster_nodes: ['pilotage'] });
+    case '_utils':
+      throw notFound(
+        'there are no web pages here: a browser shows documents and views as they are, as in /DATABASE/_design/Monitor/_view/overview_total?group=true',
+      );
     case '_replicate':
     case '_replicator':
       throw new CouchError(

@@ -42,6 +42,7 @@ export async function setTokenLimits(parts: Parts, who: Principal, project: stri
   const { maxLockAgeSeconds: seconds, maxScrubs } = wish;
   await parts.store.setTokenLimits({
     projectId: id,
+    usualLockMs: parts.settings.maxLockMs,
     ...(seconds === undefined ? {} : { maxLockMs: seconds === null ? null : Math.round(seconds * 1000) }),
     ...(maxScrubs === undefined ? {} : { maxScrubs }),
   });

@@ -38,6 +38,7 @@ export interface DocumentTask extends TaskRow {
   readonly not_before: number | null;
   readonly payload: string | null;
   readonly spec: string;
+  readonly submission_name: string | null;
   readonly host: string | null;
 }
 
@@ -90,13 +91,14 @@ interface JoinedRow extends Partial<TaskRow> {
   readonly not_before: number | null;
   readonly payload: string | null;
   readonly spec: string | null;
+  readonly submission_name: string | null;
   readonly host: string | null;
 }
 
 /** The columns of a document with its task, from `documents d`, `tasks t`, `submissions s` and `workers w`, whichever is there. */
 export const DOCUMENT: Sql = sql`d.id as d_id, d.revision as d_revision, d.rev_hash as d_hash, d.task_revision as d_task_revision, d.deleted as d_deleted,
   d.body as d_body, d.attachments as d_attachments, d.attempt as d_attempt, d.claims as d_claims, d.sequence as d_sequence,
-  ${TASK_ROW}, t.revision as t_revision, t.sequence as t_sequence, t.finished_at, t.not_before, t.payload, s.spec, w.host`;
+  ${TASK_ROW}, t.revision as t_revision, t.sequence as t_sequence, t.finished_at, t.not_before, t.payload, s.spec, s.name as submission_name, w.host`;
 
 export const OF_TASK: Sql = sql`left join tasks t on t.submission_id = d.submission_id and t.idx = d.idx
   left join submissions s on s.id = t.submission_id left join workers w on w.session_id = t.session_id`;
@@ -121,9 +123,18 @@ export function toDocument(row: JoinedRow): DocumentRow {
 }
 
 function toTask(row: JoinedRow): DocumentTask {
-  const { t_revision: revision, finished_at, not_before, payload, spec, host } = row;
+  const { t_revision: revision, finished_at, not_before, payload, spec, submission_name, host } = row;
   const task = row as unknown as TaskRow;
-  return { ...task, revision: revision ?? 0, finished_at, not_before, payload, spec: spec ?? '{}', host };
+  return {
+    ...task,
+    revision: revision ?? 0,
+    finished_at,
+    not_before,
+    payload,
+    spec: spec ?? '{}',
+    submission_name,
+    host,
+  };
 }
 
 function ofTaskAlone(task: DocumentTask, sequence: number): DocumentRow {
@@ -146,7 +157,7 @@ function ofTaskAlone(task: DocumentTask, sequence: number): DocumentRow {
 
 /** A native task as a token: what it is to run, and with what. */
 function fieldsOfTask(task: DocumentTask): Fields {
-  const { command, name } = JSON.parse(task.spec) as { command?: unknown; name?: unknown };
+  const { command } = JSON.parse(task.spec) as { command?: unknown };
   return {
     type: 'token',
     lock: 0,
@@ -156,7 +167,7 @@ function fieldsOfTask(task: DocumentTask): Fields {
     exit_code: '',
     input: task.payload === null ? '' : parseExact(task.payload),
     ...(command === undefined ? {} : { command }),
-    ...(name === undefined ? {} : { name }),
+    ...(task.submission_name === null ? {} : { name: task.submission_name }),
     task: `${task.submission_id}.${task.idx}`,
   };
 }

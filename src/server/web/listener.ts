@@ -1,5 +1,10 @@
 import type { IncomingMessage } from 'node:http';
-import fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify';
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify';
 import type { Log } from '../../ground/base/log.ts';
 import type { Access } from '../access/access.ts';
 import type { Principal } from '../access/principal.ts';
@@ -36,6 +41,20 @@ export function createListener(options: ListenerOptions): FastifyInstance {
     forceCloseConnections: true,
     keepAliveTimeout: 75_000,
     routerOptions: { maxParamLength: 256 },
+    // What is not even an address is refused before any route: in the words of both faces.
+    frameworkErrors: (error, _request, reply) => {
+      const detail = `the address of the request cannot be read: ${error.message}`;
+      const body = {
+        type: 'about:blank',
+        title: 'bad-request',
+        status: 400,
+        code: 'bad-request',
+        detail,
+        error: 'bad_request',
+        reason: detail,
+      };
+      void (reply as unknown as FastifyReply).code(400).type('application/json').send(JSON.stringify(body));
+    },
   };
   // Fastify's types tell http and https apart; nothing here does.
   const app = (

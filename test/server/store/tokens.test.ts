@@ -12,7 +12,7 @@ import {
 import type { Store } from '../../../src/server/store/store.ts';
 import type { ChangePosition } from '../../../src/server/store/verbs/document-changes.ts';
 import type { DocumentWrite, WriteAnswer } from '../../../src/server/store/verbs/document-write.ts';
-import { arrayStep, type OpenedStore, openStores, step, storeClients } from '../../support/open-stores.ts';
+import { arrayStep, LEASE, type OpenedStore, openStores, step, storeClients } from '../../support/open-stores.ts';
 
 const PLAIN = shapeKey({ kind: 'payload', cpus: 1, memory: 0, gpus: 0, named: {}, labels: {}, timeRequestSeconds: 0 });
 const HOUR = 3_600_000;
@@ -194,6 +194,23 @@ describe.each(openStores())('tokens on %s', (_name, open) => {
       scrub_count: 2,
       error: [{ message: expect.stringContaining('2') }],
     });
+  });
+
+  test('another limit holds for what is held now, too', async () => {
+    await claimed('a', -1);
+    await store.setTokenLimits({ projectId: project, maxLockMs: 2 * HOUR, usualLockMs: HOUR });
+    expect(await store.rescueTokens({ maxScrubs: 2 })).toEqual([]);
+    await store.setTokenLimits({ projectId: project, maxLockMs: null, usualLockMs: HOUR });
+    expect(await store.rescueTokens({ maxScrubs: 2 })).toEqual([project]);
+  });
+
+  test('the time that no server was there does not count as silence', async () => {
+    const identity = { host: 'h', pid: 1, ticketKey: 'k', lease: LEASE, aliveWithinMs: 15_000 };
+    await store.startServer({ id: `before-${project}`, ...identity });
+    await claimed('a', 0);
+    await store.startServer({ id: `after-${project}`, ...identity, aliveWithinMs: 0 });
+    expect(await store.rescueTokens({ maxScrubs: 2 })).toEqual([]);
+    expect(await stateOf('a')).toBe('locked running');
   });
 
   test('every write of the holder is a sign of life', async () => {

@@ -27,6 +27,9 @@ export async function startServer(
     await db.run(
       sql`update workers set lease_until = lease_until + ${extendedMs} where state = 'alive' and lease_until >= ${lastAlive}`,
     );
+    await db.run(
+      sql`update documents set lock_until = lock_until + ${extendedMs} where lock_until is not null and lock_until >= ${lastAlive}`,
+    );
   }
   await db.run(sql`delete from servers where alive_at < ${db.now - 86_400_000} and id <> ${input.id}`);
   await db.run(

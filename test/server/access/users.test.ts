@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { hashPassword, verifyPassword } from '../../../src/server/access/passwords.ts';
+import { createUsers, type Users } from '../../../src/server/access/users.ts';
+import { type OpenedStore, openStores } from '../../support/open-stores.ts';
+
+test('a password is kept as an Argon2id hash with a salt of its own, and only it verifies', async () => {
+  const [first, second] = [await hashPassword('correct horse'), await hashPassword('correct horse')];
+  expect(first).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/);
+  expect(first).not.toBe(second);
+  expect(await verifyPassword('correct horse', first)).toBe(true);
+  expect(await verifyPassword('Correct horse', first)).toBe(false);
+  expect(await verifyPassword('', first)).toBe(false);
+  expect(await verifyPassword('x', 'not a hash')).toBe(false);
+});
+
+describe.each(openStores())('users on %s', (_name, open) => {
+  let opened: OpenedStore;
+  let users: Users;
+  let now = 0;
+  beforeAll(async () => {
+    opened = await open();
+    users = createUsers(opened.store, () => now);
+    await users.setPassword('ada', 'right', ['reader']);
+  });
+  afterAll(() => opened.close());
+
+  const refusal = (name: string, password: string, address = '10.0.0.1') =>
+    users.verify(name, password, address).then(
+      () => 'let in',
+      (error: { code: string; message: string }) => `${error.code}: ${error.message}`,
+    );
+
+  test('who has the password is let in, with roles', async () => {
+    expect(await users.verify('ada', 'right', '10.0.0.1')).toEqual({ name: 'ada', roles: ['reader'] });
+  });
+
+  test('a wrong name and a wrong password are answered alike', async () => {
+    const wrong = await refusal('ada', 'wrong');
+    expect(wrong).toMatch(/^unauthenticated/);
+    expect(await refusal('nobody', 'wrong')).toBe(wrong);
+    expect(await refusal('', '')).toBe(wrong);
+  });
+
+  test('a new password ends the old one at once, also one that was just used', async () => {
+    await users.setPassword('grace', 'first');
+    expect(await refusal('grace', 'first')).toBe('let in');
+    await users.setPassword('grace', 'second');
+    expect(await refusal('grace', 'first')).toMatch(/^unauthenticated/);
+    expect(await refusal('grace', 'second')).toBe('let in');
+    expect((await opened.store.findUser({ name: 'grace' }))?.roles).toBe('[]');
+  });
+
+  test('after too many wrong ones guesses are slowed down and told so; others of that address, and the right password, are let in', async () => {
+    for (let i = 0; i < 20; i += 1) await refusal('ada', `guess ${i}`, '10.0.0.9');
+    const begun = performance.now();
+    expect(await refusal('ada', 'another guess', '10.0.0.9')).toMatch(/^too-many-failures: .*'ada'.*10\.0\.0\.9/);
+    expect(performance.now() - begun).toBeGreaterThan(900);
+    await users.setPassword('pilot', 'its own');
+    expect(await refusal('pilot', 'its own', '10.0.0.9')).toBe('let in');
+    const fresh = createUsers(opened.store, () => now);
+    for (let i = 0; i < 20; i += 1) await fresh.verify('ada', 'stale', '10.0.0.9').catch(() => undefined);
+    expect((await fresh.verify('ada', 'right', '10.0.0.9')).name).toBe('ada');
+    now += 61_000;
+    expect(await refusal('ada', 'wrong', '10.0.0.9')).toMatch(/^unauthenticated/);
+  });
+});
