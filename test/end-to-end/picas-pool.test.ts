@@ -61,6 +61,13 @@ describe('a token is a task', () => {
     expect(stdout).toContain('node7');
   });
 
+  test('why a token waits: for a client, not for a worker of ours', async () => {
+    await put('waits', fresh);
+    const { stdout } = await pool.server.run(['why', (await taskOf('waits')).id]);
+    expect(stdout).toContain('PiCaS pilot');
+    expect(stdout).not.toContain('pilotage worker');
+  });
+
   test('what is cancelled and retried by command is seen in the views', async () => {
     await put('mine', fresh);
     const { id } = await taskOf('mine');

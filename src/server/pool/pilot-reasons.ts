@@ -102,7 +102,7 @@ export async function whyNoPilot(parts: Parts, shape: Shape, project: string): P
 function standsBetween(row: PilotSettingsRow, shape: Shape, project: string): (Obstacle | 'project')[] {
   const plan = JSON.parse(row.plan) as PilotPlan;
   const facts = {
-    kinds: ['command'],
+    kinds: plan.command ? ['payload'] : ['command'],
     total: totalOf(plan, row.offer),
     labels: plan.labels ?? {},
     remainingSeconds: usefulSecondsOf(plan.wallTimeSeconds),

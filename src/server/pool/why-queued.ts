@@ -26,6 +26,8 @@ export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason
           },
         ];
   const pilots = await whyNoPilot(parts, shape, row.project);
+  const able = working.filter((worker) => fits(shape, workerFacts(worker)));
+  if (shape.kind === 'payload' && able.length === 0) return [NO_CLIENT, ...pilots, ...place, ...lossesOf(row)];
   if (rows.length === 0) {
     return [
       {
@@ -37,7 +39,6 @@ export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason
       ...place,
     ];
   }
-  const able = working.filter((worker) => fits(shape, workerFacts(worker)));
   if (able.length === 0)
     return [...impossible(shape, working.map(workerFacts), rows.length - working.length), ...pilots, ...place];
   const busy = able.filter((worker) => worker.running > 0).length;
@@ -48,6 +49,12 @@ export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason
       : `${able.length - busy} of ${working.length} workers could run it and have nothing else to do: one will take it in a moment`;
   return [{ code: 'workers-busy', text, numbers }, ...(busy === able.length ? pilots : []), ...place, ...lossesOf(row)];
 }
+
+const NO_CLIENT: Reason = {
+  code: 'no-client',
+  text: 'it has no command for our workers: a program that takes such tasks by itself has to come, a PiCaS pilot or one of your own',
+  numbers: {},
+};
 
 /** A job for a site waits for the agent that serves it. */
 function ofSiteJob(shape: Shape, workers: readonly WorkerFacts[]): Reason[] {
