@@ -144,3 +144,33 @@ describe('a token is a task', () => {
     expect(await read()).toContain(written);
   });
 });
+
+describe('web pages for a browser', () => {
+  test('show databases, how many tokens are in which state, and the rows of views; the links lead on', async () => {
+    await put('page <b>&', { ...fresh });
+    const start = await pool.ask('GET /_utils');
+    expect(start.headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(linksIn(start.text)).toEqual([`/_utils/${pool.database}`]);
+    const database = await pool.ask(`GET /_utils/${pool.database}`);
+    expect(database.text).toMatch(/<th scope="row">todo<\/th><td>\d+<\/td>/);
+    const todo = linksIn(database.text).find((link) => link.endsWith('/todo')) as string;
+    const rows = await pool.ask(`GET ${todo}`);
+    expect(rows.text).toContain('page &#60;b&#62;&#38;');
+    expect(rows.text).not.toContain('<b>');
+    const document = linksIn(rows.text).find((link) => link.includes('page')) as string;
+    expect((await pool.ask(`GET ${document}`)).json._id).toBe('page <b>&');
+    for (const link of linksIn(database.text)) expect((await pool.ask(`GET ${link}`)).status).toBe(200);
+  });
+
+  test('nobody sees them without a login, and nobody another project', async () => {
+    expect((await pool.ask('GET /_utils', { as: 'nobody' })).status).toBe(401);
+    expect((await pool.ask('GET /_utils/default')).status).toBe(403);
+    expect((await pool.ask('GET /_utils/nosuch')).status).toBe(404);
+    const below = await fetch(`${pool.server.url()}/couchdb/_utils`, {
+      headers: { authorization: `Basic ${Buffer.from(`${pool.user}:${pool.password}`).toString('base64')}` },
+    });
+    expect(linksIn(await below.text())).toEqual([`/couchdb/_utils/${pool.database}`]);
+  });
+
+  const linksIn = (html: string): string[] => [...html.matchAll(/href="([^"]*)"/g)].map((found) => found[1] ?? '');
+});

@@ -41,7 +41,7 @@ async function answer(house: House, request: FastifyRequest, reply: FastifyReply
   // Who looks whether the server is there, or logs in anew, needs no right password for it.
   const isOpen = first === '_up' || (first === '_session' && request.method !== 'GET');
   const visitor = isOpen ? NOBODY : await identify(house.door, request);
-  const call: CouchCall = { method: request.method, path, query, visitor, request, reply };
+  const call: CouchCall = { method: request.method, prefix, path, query, visitor, request, reply };
   if (first === undefined) return welcome(call, house);
   if (first === '_users') return usersDatabase(house, call);
   return first.startsWith('_') ? serverRoute(house, call) : databaseRoute(house, call);

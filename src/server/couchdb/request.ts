@@ -7,6 +7,8 @@ import type { Visitor } from './visitor.ts';
 /** One request: where it goes, as the path's decoded parts, and with what. */
 export interface CouchCall {
   readonly method: string;
+  /** What stands before it in an address: '' on a port of its own. */
+  readonly prefix: string;
   readonly path: readonly string[];
   readonly query: ReadonlyMap<string, string>;
   readonly visitor: Visitor;

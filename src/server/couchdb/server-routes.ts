@@ -4,8 +4,8 @@ import { CouchError, notFound } from './couch-error.ts';
 import type { House } from './house.ts';
 import { type CouchCall, readText, sendJson, wholeNumber } from './request.ts';
 import { notAllowed } from './users-database.ts';
-import type { Visitor } from './visitor.ts';
-import { isAdminOf, refused, requireMember, requireServerAdmin, withPassword } from './visitors.ts';
+import { utilsPages } from './utils-pages.ts';
+import { mayRead, refused, requireServerAdmin, withPassword } from './visitors.ts';
 
 /** The release whose behaviour is kept to. */
 const COUCHDB_VERSION = '3.3.3';
@@ -42,9 +42,7 @@ export async function serverRoute(house: House, call: CouchCall) {
     case '_membership':
       return sendJson(call, 200, { all_nodes: ['pilotage'], cluster_nodes: ['pilotage'] });
     case '_utils':
-      throw notFound(
-        'there are no web pages here: a browser shows documents and views as they are, as in /DATABASE/_design/Monitor/_view/overview_total?group=true',
-      );
+      return utilsPages(house, call);
     case '_replicate':
     case '_replicator':
       throw new CouchError(
@@ -62,19 +60,9 @@ async function allDatabases(house: House, call: CouchCall) {
   const names: string[] = [];
   for (const { name } of await house.parts.store.listProjects()) {
     const database = await findDatabase(house.parts, name);
-    if (database && (isAdminOf(call.visitor, database) || isMember(call.visitor, database))) names.push(name);
+    if (database && mayRead(call.visitor, database)) names.push(name);
   }
   return sendJson(call, 200, names.sort());
-}
-
-function isMember(visitor: Visitor, database: Parameters<typeof requireMember>[1]): boolean {
-  try {
-    requireMember(visitor, database, 'read');
-    return true;
-  } catch (error) {
-    if (error instanceof CouchError) return false;
-    throw error;
-  }
 }
 
 async function session(house: House, call: CouchCall) {

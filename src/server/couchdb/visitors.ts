@@ -79,13 +79,18 @@ function groupOf(group: Partial<Group> | undefined): Group {
  * administrators of the database: where CouchDB opens it to the world, another project's credentials see nothing here.
  */
 export function requireMember(visitor: Visitor, database: Database, what: 'read' | 'write'): void {
-  if (isAdminOf(visitor, database)) return;
+  if (!isMember(visitor, database, what)) throw refused(visitor, 'You are not allowed to access this db.');
+}
+
+export function mayRead(visitor: Visitor, database: Database): boolean {
+  return isMember(visitor, database, 'read');
+}
+
+function isMember(visitor: Visitor, database: Database, what: 'read' | 'write'): boolean {
+  if (isAdminOf(visitor, database)) return true;
   const { principal } = visitor;
-  if (principal) {
-    const scope = what === 'read' ? 'read' : 'submit';
-    if (mayEnter(principal, database.name) && mayDo(principal, scope)) return;
-  } else if (isIn(visitor, securityOf(database).members)) return;
-  throw refused(visitor, `You are not allowed to access this db.`);
+  if (!principal) return isIn(visitor, securityOf(database).members);
+  return mayEnter(principal, database.name) && mayDo(principal, what === 'read' ? 'read' : 'submit');
 }
 
 export function requireAdminOf(visitor: Visitor, database: Database): void {
