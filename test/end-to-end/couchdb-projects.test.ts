@@ -1,4 +1,14 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import https from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -101,6 +111,17 @@ describe('projects as databases', () => {
           .once('error', reject);
       });
     };
+  });
+
+  test('a port that is taken is told with the way out, and nothing is left of the server', async () => {
+    const data = path.join(root, 'second');
+    const port = new URL(server.url()).port;
+    const words = ['serve', '--data', data, '--listen', '127.0.0.1:0', '--couchdb-listen', `127.0.0.1:${port}`];
+    const { code, stderr } = await server.run(words, { env: { PILOTAGE_DATA: data } });
+    expect(code).toBe(1);
+    expect(stderr).toContain(`--couchdb-listen 127.0.0.1:PORT`);
+    expect(stderr).not.toContain('"level":50');
+    expect(existsSync(path.join(data, 'server.json'))).toBe(false);
   });
 
   test('limits of tokens are set and told; nonsense is refused', async () => {

@@ -46,16 +46,22 @@ export async function openCouchdbPorts(wish: Wish): Promise<CouchdbPorts> {
     const secure = certificate !== null;
     ports.push({ host: at.host, port: await listenAt(app, at, secure), secure });
   };
+  const close = async () => void (await Promise.all(opened.map((app) => app.close())));
   let certificate = tls.kind === 'self-made' ? wish.certificate : null;
-  if (couchdbListen) await open(couchdbListen, null);
-  if (couchdbTlsListen) {
-    if (!wish.certificate) certificate = await (await import('./self-made-certificate.ts')).selfMadeCertificate(data);
-    await open(couchdbTlsListen, wish.certificate ?? certificate);
+  try {
+    if (couchdbListen) await open(couchdbListen, null);
+    if (couchdbTlsListen) {
+      if (!wish.certificate) certificate = await (await import('./self-made-certificate.ts')).selfMadeCertificate(data);
+      await open(couchdbTlsListen, wish.certificate ?? certificate);
+    }
+  } catch (error) {
+    await close();
+    throw error;
   }
   return {
     urls: ports.map(({ host, port, secure }) => `${secure ? 'https' : 'http'}://${bracketed(host)}:${port}`),
     where: { ports, certificate: certificate?.cert ?? null },
-    close: async () => void (await Promise.all(opened.map((app) => app.close()))),
+    close,
   };
 }
 

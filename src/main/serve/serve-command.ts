@@ -29,7 +29,7 @@ import { createListener } from '../../server/web/listener.ts';
 import { VERSION } from '../version.ts';
 import { type Certificate, readCertificate } from './certificate.ts';
 import { type CouchdbPorts, openCouchdbPorts, refuseOpenCouchdb } from './couchdb-ports.ts';
-import { isLoopback, listen } from './listen.ts';
+import { type Address, isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
 import { serverFiles } from './server-files.ts';
 
@@ -121,30 +121,39 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   registerApi(app, pool, access, { users, where: () => where });
   const face = openFace({ parts, pool, access, users, directory: join(options.data, 'views'), log });
   registerCouchdb(app, face.house, '/couchdb');
-  const address = await listen(app, { host, port: options.listen?.port }, files);
-  const url = `${certificate ? 'https' : 'http'}://${address.host.includes(':') && !address.host.startsWith('[') ? `[${address.host}]` : address.host}:${address.port}`;
-  files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
-  const couchdb = await openCouchdbPorts({ options, access, log, house: face.house, certificate });
-  where = couchdb.where;
-  sayWhere(url, certificate, address.insteadOf, options);
-  for (const address of couchdb.urls) process.stdout.write(`  for clients of CouchDB: ${address}\n`);
-  const workers = await startLocalWorkers({
-    count: options.workers,
-    url: localUrl(url, host),
-    fingerprint: certificate?.fingerprint ?? null,
-    data: options.data,
-    verbose: options.verbose,
-    log,
-  });
+  let couchdb: CouchdbPorts | undefined;
+  try {
+    const address = await listen(app, { host, port: options.listen?.port }, files);
+    couchdb = await openCouchdbPorts({ options, access, log, house: face.house, certificate });
+    where = couchdb.where;
+    const url = urlOf(address, certificate);
+    files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
+    sayWhere(url, certificate, address.insteadOf, options);
+    for (const one of couchdb.urls) process.stdout.write(`  for clients of CouchDB: ${one}\n`);
+    const workers = await startLocalWorkers({
+      count: options.workers,
+      url: localUrl(url, host),
+      fingerprint: certificate?.fingerprint ?? null,
+      data: options.data,
+      verbose: options.verbose,
+      log,
+    });
 
-  const signal = await stopSignal();
-  log.info({ signal }, 'stopping: local workers first, then the listener, then the database');
-  await workers.stop();
-  closing.abort();
-  files.withdraw();
-  await Promise.all([app.close(), couchdb.close()]);
-  await Promise.all([keeper.stop(), remover.stop(), face.close()]);
-  return 0;
+    const signal = await stopSignal();
+    log.info({ signal }, 'stopping: local workers first, then the listener, then the database');
+    await workers.stop();
+    files.withdraw();
+    return 0;
+  } finally {
+    closing.abort();
+    await Promise.all([app.close(), couchdb?.close()]);
+    await Promise.all([keeper.stop(), remover.stop(), face.close()]);
+  }
+}
+
+function urlOf({ host, port }: Address, certificate: Certificate | null): string {
+  const name = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host;
+  return `${certificate ? 'https' : 'http'}://${name}:${port}`;
 }
 
 function settingsOf(options: ServeOptions): PoolSettings {
