@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type PicasPool, startPicasPool } from '../support/picas.ts';
 
@@ -68,6 +69,7 @@ describe('what makes no sense is refused in words, and stores nothing', () => {
     ],
     ['a selector that is none', 'POST _find', { selector: 5 }, 400, 'bad_request', 'selector'],
     ['changes since never', 'GET _changes?since=yesterday', undefined, 400, 'bad_request', 'since'],
+    ['ids that are half a list', 'GET _changes?filter=_doc_ids&doc_ids=[1', undefined, 400, 'bad_request', 'doc_ids'],
     ['an unknown method', 'PATCH x', {}, 405, 'method_not_allowed', 'allowed'],
   ])('%s', async (_what, request, body, status, error, hint) => {
     const before = (await pool.ask(`GET ${db}`)).json.doc_count;
@@ -86,6 +88,26 @@ describe('what makes no sense is refused in words, and stores nothing', () => {
       });
       expect([answer.status, answer.json.error]).toEqual([415, 'bad_content_type']);
     }
+  });
+
+  test('what comes packed would be stored as rubbish: it is refused', async () => {
+    const packed = gzipSync('{"docs":[]}');
+    for (const [request, type] of [
+      ['POST /_bulk_docs', 'application/json'],
+      ['PUT /x', 'application/json'],
+      ['PUT /x/log.txt', 'text/plain'],
+    ] as const) {
+      const headers = { 'content-type': type, 'content-encoding': 'gzip' };
+      const answer = await pool.ask(request.replace(' ', ` ${db}`), { body: packed, headers });
+      expect([answer.status, answer.json.error]).toEqual([415, 'bad_content_type']);
+      expect(answer.json.reason).toContain('gzip');
+    }
+    expect((await pool.ask(`GET ${db}/x`)).status).toBe(404);
+  });
+
+  test('a content type that is none is told as such, not as a fault of the server', async () => {
+    const answer = await pool.ask(`POST ${db}`, { body: '{"a":1}', headers: { 'content-type': '' } });
+    expect([answer.status, answer.json.error]).toEqual([415, 'bad_content_type']);
   });
 
   test('a document that nests deeply', async () => {

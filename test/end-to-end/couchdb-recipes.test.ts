@@ -180,6 +180,10 @@ describe('what users of PiCaS type with curl', () => {
     await pool.ask(`DELETE ${db}/z?rev=${rev}`);
     const lines = await followed.until((text) => text.includes('"deleted":true'));
     expect(lines).toMatchObject([{ id: 'z' }, { id: 'z', deleted: true }]);
+    for (const feed of ['normal', 'longpoll', 'continuous']) {
+      const head = await pool.ask(`HEAD ${db}/_changes?feed=${feed}&since=now&timeout=60000`);
+      expect([head.status, head.text]).toEqual([200, '']);
+    }
     const ended = await pool.ask(`GET ${db}/_changes?feed=continuous&since=now&timeout=50`);
     expect(JSON.parse(ended.text)).toMatchObject({ last_seq: expect.any(String) });
   });
@@ -294,6 +298,28 @@ describe('who may enter', () => {
     const refused = await pool.ask('POST /_session', { as: 'nobody', body: { name: pool.user, password: 'wrong' } });
     expect([refused.status, refused.json.error]).toEqual([401, 'unauthorized']);
     expect((await pool.ask('DELETE /_session', { as: 'nobody' })).headers.get('set-cookie')).toMatch(/^AuthSession=;/);
+  });
+
+  test('a session ends with the password it began with, and is nothing to whoever comes later under that name', async () => {
+    const where = '/_users/org.couchdb.user:ada';
+    const ada = { name: 'ada', roles: [], type: 'user', password: 'first' };
+    const logIn = async (password: string) => {
+      const { headers } = await pool.ask('POST /_session', { as: 'nobody', body: { name: 'ada', password } });
+      return { cookie: (headers.get('set-cookie') ?? '').split(';')[0] ?? '' };
+    };
+    const who = async (headers: { cookie: string }) =>
+      (await pool.ask('GET /_session', { as: 'nobody', headers })).json.userCtx.name;
+    const made = await pool.ask(`PUT ${where}`, { as: 'admin', body: ada });
+    const first = await logIn('first');
+    const body = { ...ada, password: 'second', _rev: made.json.rev };
+    const changed = await pool.ask(`PUT ${where}`, { as: ['ada', 'first'], body });
+    const second = await logIn('second');
+    expect([await who(first), await who(second)]).toEqual([null, 'ada']);
+    expect((await pool.ask(`DELETE ${where}?rev=${changed.json.rev}`, { as: 'admin' })).status).toBe(200);
+    expect(await who(second)).toBeNull();
+    await pool.ask(`PUT ${where}`, { as: 'admin', body: { ...ada, password: 'second' } });
+    expect(await who(second)).toBeNull();
+    expect(await who(await logIn('second'))).toBe('ada');
   });
 
   test('a pool is set up as the container of the client does it', async () => {

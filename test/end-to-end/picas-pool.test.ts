@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { routes } from '../../src/ground/protocol/routes.ts';
+import { clientOf } from '../support/api.ts';
 import { type PicasPool, startPicasPool } from '../support/picas.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -30,6 +32,7 @@ const taskOf = async (name: string): Promise<Listed> => {
   if (!found) throw new Error(`no task is called ${name}`);
   return found;
 };
+const idOf = ({ id }: { id: string }) => id;
 const work = async () => {
   const { code, stderr } = await pool.server.run(['worker', '--slots', '2', '--until-idle', '1s']);
   expect([code, code === 0 ? '' : stderr]).toEqual([0, '']);
@@ -107,6 +110,26 @@ describe('a token is a task', () => {
     await put(id, { ...(await token(id)), done: 6, exit_code: 0, own: 'field' });
     expect([await viewsOf(id), (await taskOf('native')).state]).toEqual([['done'], 'succeeded']);
     expect((await token(id)).own).toBe('field');
+  });
+
+  test('who waits for a change hears at once of what commands and workers do, too', async () => {
+    const native = await submit('--name', 'heard', '--not-before', '1h', '--', 'true');
+    const since = async () => (await pool.ask(`GET ${db}/_changes?since=now`)).json.last_seq as string;
+    const waiting = pool.ask(`GET ${db}/_changes?feed=longpoll&since=${await since()}&timeout=60000`);
+    const heard = waiting.then(({ json }) => ({ at: performance.now(), ids: json.results.map(idOf) }));
+    await pool.ask('GET /_up');
+    const client = clientOf(pool.server);
+    await client.call(routes.cancel, { body: { targets: [native.replace('pilotage:', '')] } });
+    const done = performance.now();
+    const { at, ids } = await heard;
+    expect(ids).toEqual([native]);
+    expect(at - done).toBeLessThan(700);
+  });
+
+  test('why a token waits is told without the pilots that hold others', async () => {
+    await put('held', { ...fresh, lock: 5, hostname: 'node9' });
+    const { stdout } = await pool.server.run(['why', (await submit('--cpus', '3', '--', 'true')).slice(9)]);
+    expect(stdout).toContain('no worker is there');
   });
 
   test('a task that waits for another is in no view, and cannot be let go by a client; cancelled it is in error', async () => {

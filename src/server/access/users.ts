@@ -3,12 +3,15 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { sha256 } from '../store/secrets.ts';
 import type { Store } from '../store/store.ts';
+import type { UserRow } from '../store/verbs/users.ts';
 import { createGuard } from './guard.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
 
 export interface User {
   readonly name: string;
   readonly roles: readonly string[];
+  /** Another one once the password is changed; tells nothing of it. */
+  readonly passwordMark: string;
 }
 
 export interface Users {
@@ -102,6 +105,6 @@ function tooMany(name: string, address: string, seconds: number): PilotageError 
   );
 }
 
-function toUser(row: { name: string; roles: string }): User {
-  return { name: row.name, roles: JSON.parse(row.roles) };
+function toUser({ name, roles, password_hash: hash }: UserRow): User {
+  return { name, roles: JSON.parse(roles), passwordMark: sha256(hash ?? '') };
 }

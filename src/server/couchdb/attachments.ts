@@ -14,7 +14,7 @@ import { findDocument } from './find-document.ts';
 import { agentFor, type House } from './house.ts';
 import { checkAttachmentName, checkId, parseRevision } from './read-document.ts';
 import { toRefusal } from './refusals.ts';
-import { type CouchCall, isKnown, sendJson } from './request.ts';
+import { type CouchCall, isKnown, requirePlain, sendJson } from './request.ts';
 import { attachmentsOf, revOf, showDocument } from './show-document.ts';
 import { requireAdminOf } from './visitors.ts';
 
@@ -48,6 +48,7 @@ export async function getAttachment(house: House, call: CouchCall, database: Dat
 /** PUT /db/id/name: the bytes go to the blob store as they come, and then into the document. */
 export async function putAttachment(house: House, call: CouchCall, database: Database, id: string, name: string) {
   checkAttachmentName(name);
+  requirePlain(call);
   const type = call.request.headers['content-type'] ?? 'application/octet-stream';
   const { raw } = call.request;
   const directory = await mkdtemp(join(tmpdir(), 'pilotage-attachment-'));

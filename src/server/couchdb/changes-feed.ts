@@ -1,10 +1,11 @@
 import { Readable } from 'node:stream';
 import { isPosition } from '../pool/changes.ts';
 import { type Database, documentTopic } from '../pool/documents.ts';
+import { ANY_SUBMISSION } from '../pool/signals.ts';
 import type { DocumentRow } from '../store/document-rows.ts';
 import { badRequest, CouchError } from './couch-error.ts';
 import type { House } from './house.ts';
-import { asObject, type CouchCall, flag, readJson, sendJson, wholeNumber } from './request.ts';
+import { asObject, type CouchCall, flag, jsonParameter, readJson, sendJson, wholeNumber } from './request.ts';
 import { revOf, showDocument } from './show-document.ts';
 
 interface Wanted {
@@ -22,11 +23,14 @@ const DEFAULT_TIMEOUT_MS = 60_000;
 const PAGE = 1000;
 /** A lost note is made up for by looking. */
 const LOOK_MS = 1000;
+/** Tasks of all projects are told of alike: a server that ends thousands of them a second looks so often at most. */
+const REST_MS = 100;
 
 /** GET and POST /db/_changes: normal, longpoll and continuous (also as an event stream). */
 export async function changesFeed(house: House, call: CouchCall, database: Database) {
   const feed = call.query.get('feed') ?? 'normal';
   const wanted = await readWanted(house, call, database);
+  if (call.method === 'HEAD') return sendJson(call, 200, { results: [], last_seq: wanted.since, pending: 0 });
   switch (feed) {
     case 'normal':
       return normal(house, call, database, wanted);
@@ -72,16 +76,13 @@ async function readWanted(house: House, call: CouchCall, database: Database): Pr
 }
 
 function idsOf(text: string | undefined, body: Record<string, unknown>): string[] {
-  const ids: unknown = text === undefined ? body.doc_ids : JSON.parse(text);
+  const ids: unknown = text === undefined ? body.doc_ids : jsonParameter(new Map([['doc_ids', text]]), 'doc_ids');
   if (Array.isArray(ids)) return ids.map(String);
   throw badRequest('`doc_ids` filter parameter is not a list.');
 }
 
 async function sinceOf(house: House, database: Database, since: string): Promise<string> {
-  if (since === 'now') {
-    const { sequence } = await house.parts.store.databaseFacts({ projectId: database.id });
-    return String(sequence);
-  }
+  if (since === 'now') return house.changes.newest(database.id);
   if (since === '0' || since === '') return '';
   if (!isPosition(since)) throw badRequest(`Malformed sequence supplied in 'since' parameter: ${since.slice(0, 100)}`);
   return since;
@@ -106,13 +107,13 @@ function lineOf(row: DocumentRow, seq: string, wanted: Wanted): Line {
 }
 
 async function page(house: House, database: Database, wanted: Wanted, since: string) {
-  const read = await house.changes(database.id, since, PAGE);
+  const read = await house.changes.read(database.id, since, PAGE);
   const found = read.changes
     .filter(
       ({ row }) =>
         (wanted.ids === null || wanted.ids.has(row.id)) && (!wanted.designOnly || row.id.startsWith('_design/')),
     )
-    .map(({ row, position }) => lineOf(row, position, wanted));
+    .map(({ row, position, settled }) => ({ line: lineOf(row, position, wanted), settled }));
   return { found, position: read.position, more: read.more };
 }
 
@@ -122,7 +123,7 @@ async function collect(house: House, database: Database, wanted: Wanted): Promis
   let since = wanted.since;
   for (let more = true; more; ) {
     const read = await page(house, database, wanted, since);
-    for (const line of read.found) {
+    for (const { line } of read.found) {
       found.delete(line.id);
       found.set(line.id, line);
       if (!wanted.descending && found.size >= wanted.limit) return { lines: [...found.values()], last: line.seq };
@@ -167,28 +168,60 @@ async function* continuous(house: House, call: CouchCall, database: Database, wa
   const { gone } = call.request;
   let { since, limit } = wanted;
   let lastSent = performance.now();
+  const left = () => (wanted.heartbeatMs ?? wanted.timeoutMs) - (performance.now() - lastSent);
+  const isNew = createOnce();
   const ended = AbortSignal.any([gone, house.parts.closing]);
   while (!ended.aborted) {
-    const read = await page(house, database, wanted, since);
-    for (const line of read.found) {
-      yield line;
-      lastSent = performance.now();
-      since = line.seq;
-      limit -= 1;
-      if (limit === 0) return yield { last_seq: line.seq, pending: 0 };
+    const heard = hear(house, database, Math.min(LOOK_MS, left()), ended);
+    try {
+      const read = await page(house, database, wanted, since);
+      for (const { line } of read.found.filter(isNew)) {
+        yield line;
+        lastSent = performance.now();
+        since = line.seq;
+        limit -= 1;
+        if (limit === 0) return yield { last_seq: line.seq, pending: 0 };
+      }
+      since = read.position;
+      if (read.more) continue;
+      isNew.again();
+      if (wanted.heartbeatMs === null && left() <= 0) break;
+      if (wanted.heartbeatMs !== null && left() <= 0) {
+        yield null;
+        lastSent = performance.now();
+      }
+      await house.parts.signals.wait([], Math.max(10, Math.min(REST_MS, left())), ended);
+      await heard.note;
+    } finally {
+      heard.end();
     }
-    since = read.position;
-    if (read.more) continue;
-    const silent = performance.now() - lastSent;
-    if (wanted.heartbeatMs === null && silent >= wanted.timeoutMs) break;
-    if (wanted.heartbeatMs !== null && silent >= wanted.heartbeatMs) {
-      yield null;
-      lastSent = performance.now();
-    }
-    const left = (wanted.heartbeatMs ?? wanted.timeoutMs) - (performance.now() - lastSent);
-    await house.parts.signals.wait([documentTopic(database.id)], Math.max(10, Math.min(LOOK_MS, left)), ended);
   }
   if (!gone.aborted) yield { last_seq: since === '' ? '0' : since, pending: 0 };
+}
+
+/** Listens from before a reading on, so that nothing is missed between that and the wait. */
+function hear(house: House, database: Database, waitMs: number, ended: AbortSignal) {
+  const enough = new AbortController();
+  const topics = [documentTopic(database.id), ANY_SUBMISSION];
+  const note = house.parts.signals.wait(topics, Math.max(10, waitMs), AbortSignal.any([ended, enough.signal]));
+  return { note, end: () => enough.abort() };
+}
+
+/** Passes what comes again for no other reason than that a transaction is under way only the first time. */
+function createOnce() {
+  let before = new Map<string, string>();
+  let now = new Map<string, string>();
+  const isNew = ({ line: { id, changes }, settled }: { readonly line: Line; readonly settled: boolean }): boolean => {
+    const rev = changes[0]?.rev ?? '';
+    const isKnown = before.get(id) === rev;
+    if (!settled) now.set(id, rev);
+    return !isKnown;
+  };
+  const again = () => {
+    before = now;
+    now = new Map();
+  };
+  return Object.assign(isNew, { again });
 }
 
 async function* lines(from: AsyncGenerator<Event>): AsyncGenerator<string> {

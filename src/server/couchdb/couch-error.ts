@@ -40,6 +40,14 @@ export function toCouchError(error: unknown): CouchError {
     const status = isErrorCode(error.code) ? ERROR_CODES[error.code] : 500;
     return new CouchError(status, NAMES[status] ?? 'internal_server_error', error.message);
   }
+  const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
+  // What the HTTP library itself could not read.
+  if (error instanceof Error && typeof status === 'number' && status >= 400 && status < 500)
+    return new CouchError(
+      status,
+      status === 415 ? 'bad_content_type' : (NAMES[status] ?? 'bad_request'),
+      error.message,
+    );
   return new CouchError(
     500,
     'internal_server_error',

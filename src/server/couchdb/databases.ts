@@ -60,7 +60,7 @@ export async function databaseInfo(house: House, call: CouchCall, database: Data
     db_name: database.name,
     doc_count: facts.documents,
     doc_del_count: facts.deleted,
-    update_seq: String(facts.sequence),
+    update_seq: await house.changes.newest(database.id),
     purge_seq: '0',
     compact_running: false,
     sizes: { file: 0, external: 0, active: 0 },

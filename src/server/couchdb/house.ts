@@ -1,6 +1,6 @@
 import type { Log } from '../../ground/base/log.ts';
 import type { Principal } from '../access/principal.ts';
-import type { ReadChanges } from '../pool/changes.ts';
+import type { FollowChanges } from '../pool/changes.ts';
 import type { Database } from '../pool/documents.ts';
 import type { Parts } from '../pool/parts.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -13,7 +13,7 @@ export interface House {
   readonly pool: Pool;
   readonly door: Door;
   readonly views: Views;
-  readonly changes: ReadChanges;
+  readonly changes: FollowChanges;
   /** Ids of projects that have their standard views by now. */
   readonly furnished: Set<number>;
   readonly log: Log;

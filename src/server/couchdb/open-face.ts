@@ -35,11 +35,13 @@ export function openFace({ parts, pool, access, users, directory, log }: FaceOpt
       directory,
       log,
       readChanges: async (database, after) => {
-        const page = await changes(Number(database), after);
+        const page = await changes.read(Number(database), after);
         return {
           changes: page.changes.map(({ row }) => ({ id: row.id, json: row.deleted === 0 ? textOf(row) : null })),
           position: page.position,
           more: page.more,
+          at: page.at,
+          newest: page.newest,
         };
       },
     });

@@ -39,6 +39,17 @@ export async function readText(message: IncomingMessage): Promise<string> {
   return (await readBytes(message)).toString('utf8');
 }
 
+/** What was packed on the way would be stored as it is, and be given out as something else. */
+export function requirePlain({ request }: CouchCall): void {
+  const encoding = request.headers['content-encoding'];
+  if (encoding === undefined || encoding.toLowerCase() === 'identity') return;
+  throw new CouchError(
+    415,
+    'bad_content_type',
+    `Content-Encoding '${encoding.slice(0, 100)}' is not offered: send the body as it is`,
+  );
+}
+
 async function readBytes(message: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -55,6 +66,7 @@ async function readBytes(message: IncomingMessage): Promise<Buffer> {
 
 /** JSON with its numbers as they were written. `absent`: what an empty body stands for. */
 export async function readJson(call: CouchCall, absent?: unknown): Promise<unknown> {
+  requirePlain(call);
   const { request } = call;
   const length = Number(request.headers['content-length'] ?? 0);
   const text = await readText(request.raw);

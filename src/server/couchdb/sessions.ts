@@ -6,28 +6,30 @@ const LIFE_SECONDS = 600;
 
 export interface Sessions {
   /** The value of a cookie that says who somebody is, for ten minutes. */
-  cookie(name: string): string;
+  cookie(name: string): Promise<string>;
   /** Who a cookie says it is; undefined: it is not ours, or too old. */
   visitor(cookie: string): Promise<Visitor | undefined>;
 }
 
-/** Sessions end with the server: clients log in again, as they do when one has expired. */
+/**
+ * Sessions end with the server, and with the password they began with: clients log in again, as they do when one has
+ * expired. Who comes later under the name of a removed user is somebody else.
+ */
 export function createSessions(users: Users, now: () => number): Sessions {
   const key = randomBytes(32);
   const sign = (text: string) => createHmac('sha256', key).update(text).digest();
   return {
-    cookie(name) {
+    async cookie(name) {
       const text = `${Buffer.from(name).toString('base64url')}.${Math.floor(now() / 1000) + LIFE_SECONDS}`;
-      return `${text}.${sign(text).toString('base64url')}`;
+      return `${text}.${sign(`${text}\n${(await users.find(name))?.passwordMark}`).toString('base64url')}`;
     },
     async visitor(cookie) {
       const [name = '', until = '', signature = ''] = cookie.split('.');
-      const given = Buffer.from(signature, 'base64url');
-      const right = sign(`${name}.${until}`);
-      if (given.length !== right.length || !timingSafeEqual(given, right)) return undefined;
-      if (Number(until) * 1000 < now()) return undefined;
       const user = await users.find(Buffer.from(name, 'base64url').toString('utf8'));
-      if (!user) return undefined;
+      const given = Buffer.from(signature, 'base64url');
+      const right = sign(`${name}.${until}\n${user?.passwordMark}`);
+      if (given.length !== right.length || !timingSafeEqual(given, right)) return undefined;
+      if (!user || Number(until) * 1000 < now()) return undefined;
       return { ...NOBODY, name: user.name, roles: user.roles, isAdmin: user.roles.includes('_admin'), how: 'cookie' };
     },
   };

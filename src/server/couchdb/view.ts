@@ -1,3 +1,4 @@
+import { PilotageError } from '../../ground/base/errors.ts';
 import { type Database, getDocuments } from '../pool/documents.ts';
 import { fieldsOf } from '../store/document-rows.ts';
 import { badRequest, CouchError, notFound } from './couch-error.ts';
@@ -9,15 +10,33 @@ import type { DesignText, ViewQuery } from './views/views.ts';
 
 /** GET and POST /db/_design/name/_view/view. */
 export async function queryView(house: House, call: CouchCall, database: Database, design: string, view: string) {
-  const text = await findDesign(house, database, design);
-  if (!Object.hasOwn(text.views, view) || view === 'lib') throw notFound('missing_named_view');
   const told = await readToldParameters(call);
-  const { includeDocs, query } = toViewQuery(told, text.views[view]?.reduce !== undefined);
-  const result = await house.views.query(String(database.id), text, view, query, call.request.gone);
+  const { result, includeDocs, query } = await askView(house, call, database, { design, view, told });
   const sequence = query.updateSeq ? { update_seq: result.position } : {};
   if (!('totalRows' in result)) return sendJson(call, 200, { rows: result.rows, ...sequence });
   const rows = includeDocs ? await withDocuments(house, database, result.rows) : result.rows;
   return sendJson(call, 200, { total_rows: result.totalRows, offset: result.offset, rows, ...sequence });
+}
+
+interface Asked {
+  readonly design: string;
+  readonly view: string;
+  readonly told: Told;
+}
+
+/** A design document that changes while it is asked is asked again as it stands by then. */
+async function askView(house: House, call: CouchCall, database: Database, asked: Asked, triesLeft = 5) {
+  const { design, view, told } = asked;
+  const text = await findDesign(house, database, design);
+  if (!Object.hasOwn(text.views, view) || view === 'lib') throw notFound('missing_named_view');
+  const { includeDocs, query } = toViewQuery(told, text.views[view]?.reduce !== undefined);
+  try {
+    const result = await house.views.query(String(database.id), text, view, query, call.request.gone);
+    return { result, includeDocs, query };
+  } catch (error) {
+    if (!(error instanceof PilotageError) || error.code !== 'wrong-state' || triesLeft <= 1) throw error;
+    return askView(house, call, database, asked, triesLeft - 1);
+  }
 }
 
 export async function findDesign(house: House, database: Database, name: string): Promise<DesignText> {

@@ -6,12 +6,17 @@ export interface Change {
   readonly row: DocumentRow;
   /** Where to go on after it. */
   readonly position: string;
+  /** False: a transaction that is under way may still add something before it, so that it comes once more. */
+  readonly settled: boolean;
 }
 
 export interface ChangesPage {
   readonly changes: readonly Change[];
   readonly position: string;
   readonly more: boolean;
+  /** Numbers of changes: how far this page comes, and how far they went when it was read. */
+  readonly at: number;
+  readonly newest: number;
 }
 
 /**
@@ -19,22 +24,25 @@ export interface ChangesPage {
  * committed before the call. In PostgreSQL numbers of changes become visible in the order of commits: the last page
  * ends where no transaction can add anything any more, and what is above comes again with the next reading.
  */
-export function createChanges(parts: Pick<Parts, 'store'>) {
-  const seen: { last: number; xmax: bigint }[] = [];
+export function createChanges(parts: Pick<Parts, 'store'>): FollowChanges {
+  const seen: { last: number; before: bigint }[] = [];
+  let settled = 0;
   const followed = new Set<number>();
 
   /** Infinity where one writer numbers and commits. */
   const safeNumber = async (): Promise<number> => {
-    const horizon = await parts.store.changeHorizon();
-    if (horizon === null) return Number.POSITIVE_INFINITY;
-    const oldest = BigInt(horizon.xmin);
-    seen.push({ last: horizon.last, xmax: BigInt(horizon.xmax) });
-    while (seen.length > 1 && (seen[1] as { xmax: bigint }).xmax <= oldest) seen.shift();
-    const [first] = seen;
-    return first && first.xmax <= oldest ? first.last : 0;
+    if (parts.store.dialect !== 'postgres') return Number.POSITIVE_INFINITY;
+    const horizon = await parts.store.changeHorizon({ settled });
+    if (horizon === null) return settled;
+    seen.push({ last: horizon.last, before: BigInt(horizon.before) });
+    const oldest = BigInt(horizon.oldest);
+    while (seen[0] && seen[0].before <= oldest) settled = Math.max(settled, seen.shift()?.last ?? 0);
+    // Fewer steps only keep the place behind for longer.
+    if (seen.length > MOST_SEEN) seen.splice(MOST_SEEN / 2, 1);
+    return settled;
   };
 
-  return async (projectId: number, after: string, limit = 1000): Promise<ChangesPage> => {
+  const read = async (projectId: number, after: string, limit = 1000): Promise<ChangesPage> => {
     if (!followed.has(projectId)) {
       await parts.store.followChanges({ projectId });
       followed.add(projectId);
@@ -43,18 +51,38 @@ export function createChanges(parts: Pick<Parts, 'store'>) {
     // Never back behind where it began.
     const safe = carried ?? Math.max(await safeNumber(), position.after);
     const page = await parts.store.readChanges({ projectId, position, limit });
-    const changes = page.changes.map((row) => ({ row, position: placeOf(position, row) }));
-    if (page.more) return { changes, position: formatPosition(page.position, safe), more: true };
+    const changes = page.changes.map((row) => ({
+      row,
+      position: placeOf(position, row, safe),
+      settled: row.sequence <= safe,
+    }));
+    const numbers = { at: page.position.after, newest: page.newest };
+    if (page.more) return { changes, position: formatPosition(page.position, safe), more: true, ...numbers };
     const settled = { after: Math.min(page.position.after, safe) };
-    return { changes, position: formatPosition(settled, Number.POSITIVE_INFINITY), more: false };
+    return { changes, position: formatPosition(settled, Number.POSITIVE_INFINITY), more: false, ...numbers };
   };
+
+  const newest = async (projectId: number): Promise<string> => {
+    const safe = await safeNumber();
+    const { sequence } = await parts.store.databaseFacts({ projectId });
+    return formatPosition({ after: Math.min(sequence, safe) }, Number.POSITIVE_INFINITY);
+  };
+  return { read, newest };
 }
 
-export type ReadChanges = ReturnType<typeof createChanges>;
+const MOST_SEEN = 1000;
 
-function placeOf(begun: ChangePosition, row: DocumentRow): string {
-  if (!begun.opened || !row.task) return formatPosition({ after: row.sequence }, Number.POSITIVE_INFINITY);
-  return formatPosition({ ...begun, opened: { ...begun.opened, idx: row.task.idx } }, Number.POSITIVE_INFINITY);
+export interface FollowChanges {
+  readonly read: (projectId: number, after: string, limit?: number) => Promise<ChangesPage>;
+  /** The place behind everything that was committed before the call, as far as nothing can still come before it. */
+  readonly newest: (projectId: number) => Promise<string>;
+}
+
+/** Where to go on after a row: never behind what a transaction that is under way may still add. */
+function placeOf(begun: ChangePosition, row: DocumentRow, safe: number): string {
+  if (!begun.opened || !row.task)
+    return formatPosition({ after: Math.min(row.sequence, safe) }, Number.POSITIVE_INFINITY);
+  return formatPosition({ ...begun, opened: { ...begun.opened, idx: row.task.idx } }, safe);
 }
 
 /** `after[-submission.index.sequence][~safe]` */

@@ -20,12 +20,15 @@ export interface Signals {
 export const QUEUED = 'q';
 export const sessionTopic = (session: string) => `s:${session}`;
 export const submissionTopic = (submission: number) => `f:${submission}`;
+/** Tasks of some submission changed state: for those who look at whole projects. */
+export const ANY_SUBMISSION = 'f';
 export const logTopic = (task: string) => `l:${task}`;
 
 export function createSignals(store: Store): Signals {
   const waiters = new Map<string, Set<() => void>>();
   store.onNote((note) => {
     for (const wake of [...(waiters.get(note) ?? [])]) wake();
+    if (note.startsWith('f:')) for (const wake of [...(waiters.get(ANY_SUBMISSION) ?? [])]) wake();
   });
   return {
     queued: () => store.tell(QUEUED),

@@ -12,7 +12,8 @@ export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason
   const shape = parseShapeKey(row.shape);
   const alive = (await parts.store.listWorkers({ all: false })).filter((worker) => worker.state === 'alive');
   if (shape.kind === 'site') return ofSiteJob(shape, alive.map(workerFacts));
-  const rows = alive.filter((worker) => worker.batch_hold === 0);
+  // In the name of clients of the CouchDB face, which claim nothing by themselves, there are workers too.
+  const rows = alive.filter((worker) => worker.batch_hold === 0 && !workerFacts(worker).kinds.includes('token'));
   const working = rows.filter((worker) => worker.instruction === 'work');
   const before = await parts.store.queuedBefore({ submission: row.submission_id, priority: row.priority });
   const place: Reason[] =

@@ -12,8 +12,15 @@ interface Waiting {
   readonly done: PromiseWithResolvers<void>;
 }
 
-/** `readPage` asks for one page of changes, takes it in, and says whether there are more. */
-export function createCatchUp(readPage: () => Promise<boolean>): CatchUp {
+/** Numbers of changes: how far a page came, and how far they went when it was read. Without them all is read that comes. */
+export interface Page {
+  readonly more: boolean;
+  readonly at?: number;
+  readonly newest?: number;
+}
+
+/** `readPage` asks for one page of changes and takes it in. Who writes faster than is read keeps nobody waiting for ever. */
+export function createCatchUp(readPage: () => Promise<Page>): CatchUp {
   let ticket = 0;
   let running = false;
   let waiting: Waiting[] = [];
@@ -23,7 +30,9 @@ export function createCatchUp(readPage: () => Promise<boolean>): CatchUp {
     try {
       while (waiting.length > 0) {
         const seen = ticket;
-        if (await readPage()) continue;
+        let page = await readPage();
+        const goal = page.newest ?? Number.POSITIVE_INFINITY;
+        while (page.more && (page.at ?? 0) < goal) page = await readPage();
         const satisfied = waiting.filter((one) => one.ticket <= seen);
         waiting = waiting.filter((one) => one.ticket > seen);
         for (const one of satisfied) one.done.resolve();

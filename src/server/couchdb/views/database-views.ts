@@ -48,8 +48,9 @@ export function openDatabaseViews(place: DatabasePlace): DatabaseViews {
   function indexOf(design: Design): DesignIndex {
     const { db, designs } = open();
     const known = designs.get(design.id);
-    const index =
-      known?.signature === design.signature ? known : openDesignIndex(design, { ...place, db, ...watching(design) });
+    const isKnown = known?.signature === design.signature;
+    if (!isKnown) known?.retire();
+    const index = isKnown ? known : openDesignIndex(design, { ...place, db, ...watching(design) });
     designs.set(design.id, index);
     place.onUse(index, design);
     return index;

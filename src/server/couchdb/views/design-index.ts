@@ -2,9 +2,10 @@
 
 import type { DatabaseSync } from 'node:sqlite';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { PilotageError } from '../../../ground/base/errors.ts';
 import type { Log } from '../../../ground/base/log.ts';
 import { builtinReducer, type Reducer } from './builtin-reduce.ts';
-import { createCatchUp } from './catch-up.ts';
+import { createCatchUp, type Page } from './catch-up.ts';
 import { queryParseError } from './couch-error.ts';
 import { type Design, getView, type ViewFunctions } from './design.ts';
 import { type MappedDocument, openRows, rowsLayout } from './index-rows.ts';
@@ -26,6 +27,11 @@ export interface DesignIndex {
   query(view: string, query: ViewQuery): Promise<Answer>;
   /** Lets the interpreter go. */
   release(): void;
+  /**
+   * Other functions stand in the design document by now, and their index has taken this one's place in the file: who
+   * still waits for it is told to ask again.
+   */
+  retire(): void;
 }
 
 export interface IndexPlace {
@@ -49,6 +55,7 @@ export function openDesignIndex(design: Design, place: IndexPlace): DesignIndex 
   const { db, limits } = place;
   let state = openIndex();
   let rows = openRows(db, state.number);
+  let isRetired = false;
   /** Answers of reduce functions, until a row changes. */
   const answers = new Map<string, string>();
   const mapper = createMapper(design, { ...place, spoil, isSpoiled: (view) => spoiledOf(view) !== undefined });
@@ -81,18 +88,24 @@ export function openDesignIndex(design: Design, place: IndexPlace): DesignIndex 
     saveState(db, state);
   }
 
-  async function readPage(): Promise<boolean> {
-    const { changes, position, more } = await place.read(state.position);
+  function requireCurrent(): void {
+    if (isRetired)
+      throw new PilotageError('wrong-state', `${design.id} was changed while its views were read: ask again`);
+  }
+
+  async function readPage(): Promise<Page> {
+    const { changes, position, ...page } = await place.read(state.position);
+    requireCurrent();
     if (changes.some(({ id, json }) => state.spoiled.some((one) => isOtherDocument(one, id, json)))) {
       startAgain();
-      return true;
+      return { more: true };
     }
     const wanted = changes.filter(({ id }) => !id.startsWith('_design/'));
     for (let from = 0; from === 0 || from < wanted.length; from += DOCUMENTS_AT_ONCE) {
       const last = from + DOCUMENTS_AT_ONCE >= wanted.length;
       await take(wanted.slice(from, from + DOCUMENTS_AT_ONCE), last ? position : state.position);
     }
-    return more;
+    return page;
   }
 
   /** The position moves with the last rows of a page: after a crash in between the page comes once more. */
@@ -103,8 +116,10 @@ export function openDesignIndex(design: Design, place: IndexPlace): DesignIndex 
       mapped.push({ id, rows: json === null ? [] : await mapper.map({ id, json }) });
       if (performance.now() < turnEnds) continue;
       await nextTurn();
+      requireCurrent();
       turnEnds = performance.now() + TURN_MS;
     }
+    requireCurrent();
     if (mapped.length === 0 && position === state.position) return;
     const replaced = rows.replace(mapped, { ...state, position });
     state = replaced.state;
@@ -116,6 +131,7 @@ export function openDesignIndex(design: Design, place: IndexPlace): DesignIndex 
     const reduces = isReduced(view, asked);
     const ranges = toRanges(view.number, asked);
     if (asked.update !== false) await catchUp.run();
+    requireCurrent();
     const spoiled = spoiledOf(view.number);
     if (spoiled) throw toError(spoiled);
     const readable = { rows, ranges, maxCharacters: limits.charactersPerResult };
@@ -124,7 +140,9 @@ export function openDesignIndex(design: Design, place: IndexPlace): DesignIndex 
     const key = JSON.stringify([name, { ...asked, update: undefined }]);
     const kept = answers.get(key);
     if (kept !== undefined) return { rows: kept, position };
-    const answer = readReduced(readable, asked, await reducerOf(view));
+    const newReducer = await reducerOf(view);
+    requireCurrent();
+    const answer = readReduced(readable, asked, newReducer);
     keep(key, answer);
     return { rows: answer, position };
   }
@@ -142,7 +160,11 @@ export function openDesignIndex(design: Design, place: IndexPlace): DesignIndex 
     return () => ownReducer(reduce);
   }
 
-  return { signature: design.signature, query, release: mapper.release };
+  const retire = () => {
+    isRetired = true;
+    mapper.release();
+  };
+  return { signature: design.signature, query, release: mapper.release, retire };
 }
 
 /** As in CouchDB, a view that can reduce does, unless told not to. */

@@ -26,15 +26,15 @@ export function openDocumentsIndex({ db, read, limits }: DocumentsPlace): Docume
   let state = openState(db, DESIGN, { signature: 'documents', layout: documentsLayout });
   const copies = openDocumentCopies(db, state.number);
   const catchUp = createCatchUp(async () => {
-    const { changes, position, more } = await read(state.position);
-    if (changes.length === 0 && position === state.position) return more;
+    const { changes, position, ...page } = await read(state.position);
+    if (changes.length === 0 && position === state.position) return page;
     const next = { ...state, position };
     copies.replace(
       changes.filter(({ id }) => !id.startsWith('_design/')),
       next,
     );
     state = next;
-    return more;
+    return page;
   });
   return {
     find: async (request, test) => {

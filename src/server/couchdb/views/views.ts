@@ -12,6 +12,9 @@ export interface Changes {
   /** Where to go on; opaque. */
   readonly position: string;
   readonly more: boolean;
+  /** Numbers of changes: how far this page comes, and how far they went when it was read. */
+  readonly at?: number;
+  readonly newest?: number;
 }
 
 /**

@@ -11,14 +11,21 @@ export function transactionDb(client: pg.PoolClient, now: number): Db {
     run: async (statement) => (await client.query(toQuery(statement))).rowCount ?? 0,
     table: unnestTable,
     lock: { rows: sql`for update`, skipLocked: sql`for update skip locked` },
-    nextSequence: sql`nextval('change_sequence')`,
+    // The transaction has its number before it takes one of the sequence: whoever looks for those under way sees it (see changeHorizon).
+    nextSequence: sql`nextval(case when pg_current_xact_id() is not null then 'change_sequence'::regclass end)`,
     sha256: (text) => sql`encode(sha256(convert_to(${text}, 'UTF8')), 'hex')`,
   };
 }
 
 function toQuery(statement: Sql): { text: string; values: unknown[] } {
   const text = statement.texts.reduce((sum, part, i) => (i === 0 ? part : `${sum}$${i}${part}`), '');
-  return { text, values: [...statement.values] };
+  return { text, values: statement.values.map(withoutNul) };
+}
+
+/** PostgreSQL's texts hold every character but NUL, and the whole statement would fail for it: the mark of what cannot be shown stands there. */
+function withoutNul(value: unknown): unknown {
+  if (typeof value === 'string') return value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value;
+  return Array.isArray(value) ? value.map(withoutNul) : value;
 }
 
 /** Many rows as one array for each column. */

@@ -13,6 +13,8 @@ export interface ChangePage {
   readonly changes: readonly DocumentRow[];
   readonly position: ChangePosition;
   readonly more: boolean;
+  /** Number of the newest change when it was read. */
+  readonly newest: number;
 }
 
 interface ChangeRange {
@@ -26,6 +28,23 @@ interface ChangeRange {
  * changes none of their rows. What changes again comes again, later.
  */
 export async function readChanges(db: Db, input: ChangeRange): Promise<ChangePage> {
+  return { ...(await readPage(db, input)), newest: await newestChange(db, input.projectId) };
+}
+
+/** Of all tasks, whosever they are: numbers are the same row of numbers everywhere. */
+export async function newestChange(db: Db, projectId: number): Promise<number> {
+  const row = await firstRow<{ newest: number | null }>(
+    db,
+    sql`select max(newest) as newest from (
+      select max(sequence) as newest from tasks
+      union all select max(sequence) from documents where project_id = ${projectId}
+      union all select max(opened) from submissions where project_id = ${projectId} and opened > 0
+    ) as each_kind`,
+  );
+  return Number(row?.newest ?? 0);
+}
+
+async function readPage(db: Db, input: ChangeRange): Promise<Omit<ChangePage, 'newest'>> {
   const { projectId, position } = input;
   if (position.opened) return openedTasks(db, input, position.opened);
   const opening = await firstRow<{ id: number; opened: number }>(
@@ -44,7 +63,7 @@ async function openedTasks(
   db: Db,
   { position, limit }: ChangeRange,
   opened: NonNullable<ChangePosition['opened']>,
-): Promise<ChangePage> {
+): Promise<Omit<ChangePage, 'newest'>> {
   const changes = await documentRows(
     db,
     sql`select ${DOCUMENT} ${FROM_TASKS} where t.submission_id = ${opened.submission} and t.idx > ${opened.idx} and s.gate <> 'loading'
@@ -76,7 +95,7 @@ async function rowsAfter(
   // The plus keeps SQLite from walking through all tasks of the project to find the few that changed.
   const tasks = await documentRows(
     db,
-    sql`select ${DOCUMENT} ${FROM_TASKS} where t.sequence > ${after} and t.sequence <= ${upTo} and +s.project_id = ${projectId} and s.gate <> 'loading'
+    sql`select ${DOCUMENT} ${FROM_TASKS} where t.sequence > ${after} and t.sequence <= ${upTo} and +s.project_id = ${projectId} and s.gate <> 'loading' and s.opened < t.sequence
       and (d.id is null or d.deleted = 0) order by t.sequence limit ${limit}`,
   );
   const ends = [documents, tasks].flatMap((rows) => (rows.length < limit ? [] : [rows.at(-1)?.sequence ?? upTo]));
@@ -91,17 +110,26 @@ export async function followChanges(db: Db, input: { projectId: number }): Promi
 }
 
 /**
- * PostgreSQL only: how far numbers of changes were given out, and which transactions were under way. Numbers become
- * visible in the order of commits, not in their own.
+ * PostgreSQL only: how far numbers of changes were given out. Numbers become visible in the order of commits, not in
+ * their own: whoever took one of them has a transaction older than `before`, and all transactions older than `oldest`
+ * are over. Null where nothing was given out since `settled`, up to which all is known to be visible.
  */
 export async function changeHorizon(
   db: Db,
-): Promise<{ readonly last: number; readonly xmin: string; readonly xmax: string } | null> {
+  input: { settled: number },
+): Promise<{ readonly last: number; readonly oldest: string; readonly before: string } | null> {
   if (db.dialect !== 'postgres') return null;
-  const row = await firstRow<{ last: number; xmin: string; xmax: string }>(
+  // In this order: who took a number had a transaction before (see nextSequence), and so one older than ours. The
+  // end of a snapshot would not do: a transaction that is under way may be newer than that.
+  const given = await firstRow<{ last: number }>(
     db,
-    sql`select (select last_value from change_sequence) as last, pg_snapshot_xmin(pg_current_snapshot())::text as xmin,
-      pg_snapshot_xmax(pg_current_snapshot())::text as xmax`,
+    sql`select case when is_called then last_value else 0 end as last from change_sequence`,
   );
-  return row ?? null;
+  if (!given || given.last <= input.settled) return null;
+  const own = await firstRow<{ before: string }>(db, sql`select pg_current_xact_id()::text as before`);
+  const seen = await firstRow<{ oldest: string }>(
+    db,
+    sql`select pg_snapshot_xmin(pg_current_snapshot())::text as oldest`,
+  );
+  return own && seen ? { ...given, ...own, ...seen } : null;
 }

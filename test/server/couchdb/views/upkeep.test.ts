@@ -142,6 +142,34 @@ describe('an index outlives the server', () => {
     expect(await views.query('db', BY_ID, 'v', { limit: 1 })).toMatchObject({ totalRows: 50 });
   });
 
+  test('other functions in the middle of a build get an index that the earlier ones write nothing into', async () => {
+    const database = pretendDatabase(10);
+    for (let n = 0; n < 200; n++) database.put(`d${n}`, { n });
+    const held: Array<() => void> = [];
+    let holding = false;
+    const { views } = await openTestViews({
+      readChanges: async (name, after): Promise<Changes> => {
+        const page = await database.readChanges(name, after);
+        if (holding) await new Promise<void>((resolve) => held.push(resolve));
+        return page;
+      },
+    });
+    holding = true;
+    const earlier = views.query('db', design({ v: 'function(doc) { emit("earlier") }' }), 'v', {});
+    const refused = expect(earlier).rejects.toMatchObject({ code: 'wrong-state', message: /was changed/ });
+    await waitUntil('the first page to be asked for', () => held.length === 1);
+    const LATER = design({ v: 'function(doc) { emit("later") }' });
+    const later = views.query('db', LATER, 'v', {});
+    await waitUntil('the other index to ask', () => held.length === 2);
+    holding = false;
+    for (const letGo of held.splice(0)) letGo();
+    await refused;
+    for (const answer of [await later, await views.query('db', LATER, 'v', {})]) {
+      const { rows } = answer as MapResult;
+      expect([rows.length, rows.every((row) => row.key === 'later')]).toEqual([200, true]);
+    }
+  });
+
   test('a spoiled view stays spoiled without running its function again', async () => {
     const database = pretendDatabase();
     database.put('a', {});
