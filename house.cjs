@@ -55,6 +55,14 @@ const HOUSE = {
     'ground/content',
     'ground/protocol',
   ],
+  'worker/service': [
+    'worker/staging',
+    'ground/claimant',
+    'ground/client',
+    'ground/base',
+    'ground/content',
+    'ground/protocol',
+  ],
   'face/cli': ['ground/client', 'ground/base', 'ground/content', 'ground/protocol'],
 };
 

@@ -13,6 +13,14 @@ const context = processContext({
     list: async (...how) => (await import('./cache-command.ts')).cacheCommands.list(...how),
     prune: async (...how) => (await import('./cache-command.ts')).cacheCommands.prune(...how),
   },
+  service: {
+    run: async (...how) => (await import('./service-command.ts')).serviceCommands.run(...how),
+    create: async (...how) => (await import('./service-command.ts')).serviceCommands.create(...how),
+    check: async (...how) => (await import('./service-command.ts')).serviceCommands.check(...how),
+    start: async (...how) => (await import('./service-command.ts')).serviceCommands.start(...how),
+    stop: async (...how) => (await import('./service-command.ts')).serviceCommands.stop(...how),
+    status: async (...how) => (await import('./service-command.ts')).serviceCommands.status(...how),
+  },
   agent: async (options) => (await import('./agent-command.ts')).runAgent(options),
   askAgent: {
     questions: async (...how) => (await import('./agent-command.ts')).agentQuestions.questions(...how),

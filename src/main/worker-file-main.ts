@@ -14,6 +14,14 @@ const context = processContext({
     list: async (...how) => (await import('./cache-command.ts')).cacheCommands.list(...how),
     prune: async (...how) => (await import('./cache-command.ts')).cacheCommands.prune(...how),
   },
+  service: {
+    run: () => absent('service'),
+    create: () => absent('service'),
+    check: () => absent('service'),
+    start: () => absent('service'),
+    stop: () => absent('service'),
+    status: () => absent('service'),
+  },
   agent: () => absent('agent'),
   checkSite: () => absent('site test'),
   askAgent: {

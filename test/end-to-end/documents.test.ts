@@ -18,6 +18,7 @@ test.each([
   'docs/sites.md',
   'docs/jobs.md',
   'docs/picas.md',
+  'docs/services.md',
   'docs/reference/cli.md',
   'docs/reference/http.md',
 ])('what %s says can be typed as it stands', (file) => {

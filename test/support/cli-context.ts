@@ -31,6 +31,7 @@ export async function cli(argv: readonly string[], own: Partial<CliContext> = {}
     serve: start,
     worker: start,
     cache: NO_CACHE,
+    service: NO_SERVICE,
     agent: () => Promise.reject(new Error('no agent here')),
     askAgent: NO_AGENT,
     checkSite: () => Promise.reject(new Error('no sites here')),
@@ -46,6 +47,9 @@ const NO_AGENT: CliContext['askAgent'] = {
   use: () => Promise.reject(new Error('no agent here')),
   sites: () => Promise.reject(new Error('no agent here')),
 };
+
+const no = () => Promise.reject(new Error('no services here'));
+const NO_SERVICE: CliContext['service'] = { run: no, create: no, check: no, start: no, stop: no, status: no };
 
 const NO_CACHE: CliContext['cache'] = {
   show: () => Promise.reject(new Error('no cache here')),

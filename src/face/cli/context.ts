@@ -33,10 +33,46 @@ export interface CliContext {
   agent(options: AgentOptions): Promise<number>;
   /** Asks the agent of this user for a server, at its socket. Rejects with `unreachable` when none runs. */
   readonly askAgent: AskAgent;
+  /** Hosts of services, and what belongs to them. */
+  readonly service: ServiceCommands;
   /** Looks whether a site's machines are fit for jobs. What is wrong with one is in the result. */
   checkSite(options: CheckSiteOptions): Promise<SiteCheck>;
   /** The person who sits there, whatever the streams are; undefined: nobody does. */
   openTerminal(): Terminal | undefined;
+}
+
+export interface ServiceCommands {
+  /** Hosts services in this process until they end. Resolves with the exit code. */
+  run(options: ServiceHostOptions): Promise<number>;
+  /** Writes a service to begin with. Resolves with the files. */
+  create(directory: string, name: string): Promise<readonly string[]>;
+  /** Rejects with what is wrong. */
+  check(
+    directory: string,
+  ): Promise<{ readonly name: string; readonly hooks: readonly string[]; readonly isTypeChecked: boolean }>;
+  /** One service in the background; resolves when it hosts, or has said why not. */
+  start(options: ServiceHostOptions): Promise<BackgroundState>;
+  /** False: it does not end. */
+  stop(directory: string): Promise<boolean>;
+  /** Undefined: none has ever run there. */
+  status(directory: string): Promise<BackgroundState | undefined>;
+}
+
+export type BackgroundState = { readonly log: string } & (
+  | { readonly state: 'running'; readonly process: { readonly pid: number }; readonly since: string }
+  | { readonly state: 'stopped' | 'failed'; readonly at: string; readonly reason: string | null }
+);
+
+/** `pilotage service run`. */
+export interface ServiceHostOptions {
+  readonly version: string;
+  readonly server: string;
+  readonly tokenFile: string;
+  readonly fingerprint?: string;
+  /** Directories of services. */
+  readonly homes: readonly string[];
+  /** 1 unless `--verbose` was given. */
+  readonly verbosity: number;
 }
 
 /** `pilotage site test`. */
@@ -208,7 +244,10 @@ export interface WorkerOptions {
 
 /** The context of a process. `env` is the caller's to read. */
 export function processContext(
-  own: Pick<CliContext, 'env' | 'version' | 'serve' | 'worker' | 'cache' | 'agent' | 'askAgent' | 'checkSite'>,
+  own: Pick<
+    CliContext,
+    'env' | 'version' | 'serve' | 'worker' | 'cache' | 'service' | 'agent' | 'askAgent' | 'checkSite'
+  >,
 ): CliContext {
   // A reader that has seen enough (`pilotage tasks | head`) is no failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

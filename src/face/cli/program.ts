@@ -12,6 +12,7 @@ import { resultsCommand } from './commands/results.ts';
 import { retryCommand } from './commands/retry.ts';
 import { runCommand } from './commands/run.ts';
 import { serveCommand } from './commands/serve.ts';
+import { serviceCommand } from './commands/service.ts';
 import { siteCommand } from './commands/site.ts';
 import { statusCommand } from './commands/status.ts';
 import { submitCommand } from './commands/submit.ts';
@@ -105,6 +106,7 @@ const COMMANDS = [
   cancelCommand,
   forgetCommand,
   jobCommand,
+  serviceCommand,
   siteCommand,
   agentCommand,
   workersCommand,

@@ -14,6 +14,8 @@ export const ERROR_CODES = {
   'already-exists': 409,
   'wrong-state': 409,
   'over-quota': 409,
+  'already-hosted': 409,
+  'host-replaced': 410,
   'stale-exchange': 409,
   'session-ended': 410,
   'body-too-large': 413,

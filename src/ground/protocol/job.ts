@@ -1,23 +1,12 @@
 /** Jobs: managed computations with a life cycle and a record, run at a site. */
 import Type from 'typebox';
+import { JobState } from './job-state.ts';
 import { Bytes, Count, closed, DigestText, nullable, Time } from './schema.ts';
+import { ServiceJobFacts } from './service.ts';
 import { TaskSpec } from './spec.ts';
 import { Progress } from './task.ts';
 
-export const JOB_STATES = [
-  'INCOMING',
-  'PREPROCESSING',
-  'RUNNING',
-  'POSTPROCESSING',
-  'FINALIZING',
-  'COMPLETED',
-  'ARCHIVED',
-  'EXPIRED',
-  'FAILED',
-  'CANCELLED',
-] as const;
-export type JobState = (typeof JOB_STATES)[number];
-export const JobState = Type.Unsafe<JobState>(Type.Union(JOB_STATES.map((state) => Type.Literal(state))));
+export { JOB_STATES, JobState } from './job-state.ts';
 
 /** How far an attempt at a site is. `login`: it waits until somebody enters a password or a code for its site. */
 export const SITE_PHASES = ['login', 'staging', 'submitting', 'pending', 'running', 'fetching', 'merging'] as const;
@@ -152,6 +141,8 @@ export const JobView = closed({
   createdAt: Time,
   startedAt: nullable(Time),
   finishedAt: nullable(Time),
+  /** The service that it is a job of. */
+  service: nullable(Type.String()),
 });
 export type JobView = Type.Static<typeof JobView>;
 
@@ -163,6 +154,8 @@ export const JobDetail = closed({
   jobs: Type.Array(JobView),
   /** Records that came after the job had ended here. */
   late: Type.Array(closed({ receivedAt: Time, entries: Count })),
+  /** What only a service's job has. */
+  serviceJob: nullable(ServiceJobFacts),
 });
 export type JobDetail = Type.Static<typeof JobDetail>;
 

@@ -14,6 +14,22 @@ import {
   TokenLimitsRequest,
 } from './project.ts';
 import { Bytes, Count, closed, DigestText, Name } from './schema.ts';
+import {
+  ChangesReply,
+  ChangesRequest,
+  HostPollReply,
+  HostPollRequest,
+  HostReply,
+  HostRequest,
+  KnownReply,
+  KnownRequest,
+  ServiceJobReply,
+  ServiceJobRequest,
+  ServiceName,
+  ServiceView,
+  WishReply,
+  WishRequest,
+} from './service.ts';
 import { ItemsRequest, SubmissionView, SubmitReply, SubmitRequest } from './submission.ts';
 import { ChangedReply, ResultsPage, Selection, TaskDetail, TaskPage, WhyReply } from './task.ts';
 import { TaskStatus } from './task-state.ts';
@@ -23,6 +39,8 @@ import { WorkerSelection, WorkerView } from './worker.ts';
 const SubmissionParams = closed({ id: Type.Integer({ minimum: 1 }) });
 const TaskParams = closed({ id: Type.String({ maxLength: 32 }) });
 const JobNumber = Type.String({ pattern: '^[0-9.]+$', maxLength: 64 });
+const ServiceParams = closed({ project: Name, service: ServiceName });
+const HostParams = closed({ project: Name, service: ServiceName, session: Type.String({ pattern: '^[0-9]{1,15}$' }) });
 const BlobParams = closed({ project: Name, digest: DigestText });
 const Page = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
@@ -165,7 +183,12 @@ export const routes = {
     path: '/projects/:project/jobs',
     summary: 'Jobs, newest first',
     params: closed({ project: Name }),
-    query: closed(Page),
+    query: closed({
+      ...Page,
+      service: Type.Optional(ServiceName),
+      /** Several with commas. */
+      state: Type.Optional(Type.String({ pattern: '^[A-Z,]+$', maxLength: 128 })),
+    }),
     reply: JobPage,
   },
   jobProcesses: {
@@ -196,6 +219,86 @@ export const routes = {
     params: closed({ project: Name }),
     body: JobRecord,
     reply: RecordReply,
+  },
+
+  services: {
+    method: 'GET',
+    path: '/projects/:project/services',
+    summary: 'Services',
+    params: closed({ project: Name }),
+    reply: Type.Array(ServiceView),
+  },
+  service: {
+    method: 'GET',
+    path: '/projects/:project/services/:service',
+    summary: 'One service: what its jobs take, who runs it, how many jobs are in each state',
+    params: ServiceParams,
+    reply: ServiceView,
+  },
+  createServiceJob: {
+    method: 'POST',
+    path: '/projects/:project/services/:service/jobs',
+    summary: 'Add a job to a service; its input may be a directory that is there already',
+    params: ServiceParams,
+    body: ServiceJobRequest,
+    reply: ServiceJobReply,
+    status: 201,
+  },
+  wishJobs: {
+    method: 'POST',
+    path: '/projects/:project/jobs/wishes',
+    summary: "Cancel, fail, resubmit or delete services' jobs: their hosts do it",
+    params: closed({ project: Name }),
+    body: WishRequest,
+    reply: WishReply,
+  },
+  nudgeService: {
+    method: 'POST',
+    path: '/projects/:project/services/:service/nudge',
+    summary: 'Let the host of a service look at all its jobs again, at once',
+    params: ServiceParams,
+    status: 204,
+  },
+  hostService: {
+    method: 'POST',
+    path: '/projects/:project/services/:service/hosts',
+    summary: 'Become the host of a service; refused while another one lives',
+    params: ServiceParams,
+    body: HostRequest,
+    reply: HostReply,
+    status: 201,
+  },
+  pollService: {
+    method: 'POST',
+    path: '/projects/:project/services/:service/hosts/:session/poll',
+    summary: 'What a host has to do; waits until there is something',
+    params: HostParams,
+    body: HostPollRequest,
+    reply: HostPollReply,
+  },
+  changeServiceJobs: {
+    method: 'POST',
+    path: '/projects/:project/services/:service/hosts/:session/changes',
+    summary: 'Changes of state of jobs, as their host makes them; a repeated one changes nothing',
+    params: HostParams,
+    body: ChangesRequest,
+    reply: ChangesReply,
+  },
+  knownServiceJobs: {
+    method: 'POST',
+    path: '/projects/:project/services/:service/known',
+    summary: 'Which of these jobs a service has, and where: what else lies in its directories belongs to nobody',
+    params: ServiceParams,
+    body: KnownRequest,
+    reply: KnownReply,
+  },
+  leaveService: {
+    method: 'POST',
+    path: '/projects/:project/services/:service/hosts/:session/leave',
+    summary: 'A host ends; the reason is kept',
+    params: HostParams,
+    body: closed({ reason: Type.Optional(Type.String({ maxLength: 4000 })) }),
+    status: 204,
   },
 
   workers: {

@@ -68,7 +68,7 @@ function readId(route: Route) {
 
 /** In an address everything is text: what reads as a number or a truth value is meant as one, where the schema says so. */
 function fromText(query: unknown): Record<string, unknown> {
-  const texts = new Set(['project', 'after', 'state', 'stream', 'upload']);
+  const texts = new Set(['project', 'after', 'state', 'stream', 'upload', 'service']);
   return Object.fromEntries(
     Object.entries(query as Record<string, string>).map(([key, value]) => {
       if (texts.has(key)) return [key, value];
@@ -127,6 +127,24 @@ function createHandlers(pool: Pool, access: Access, couchdb: CouchdbDoor): Handl
     jobProcesses: ({ who, params }) => pool.jobProcesses(who, params.project),
     jobRecord: ({ who, params }) => pool.jobRecord(who, params.project, params.number),
     mergeRecord: ({ who, params, body }) => pool.mergeRecord(who, params.project, body),
+
+    services: ({ who, params }) => pool.services(who, params.project),
+    service: ({ who, params }) => pool.service(who, params),
+    createServiceJob: ({ who, params, body }) => pool.createServiceJob(who, params, body),
+    wishJobs: ({ who, params, body }) => pool.wishJobs(who, params.project, body),
+    nudgeService: async ({ who, params, reply }) => {
+      await pool.nudgeService(who, params);
+      return reply.code(204).send();
+    },
+    hostService: ({ who, params, body }) => pool.hostService(who, params, body),
+    pollService: ({ who, params, body, request }) => pool.pollService(who, hostOf(params, request), body, request.gone),
+    changeServiceJobs: ({ who, params, body, request }) =>
+      pool.changeJobs(who, hostOf(params, request), body.changes) as Promise<ReplyOf<Routes['changeServiceJobs']>>,
+    knownServiceJobs: async ({ who, params, body }) => ({ jobs: await pool.knownServiceJobs(who, params, body.jobs) }),
+    leaveService: async ({ who, params, body, request, reply }) => {
+      await pool.leaveService(who, hostOf(params, request), body.reason ?? null);
+      return reply.code(204).send();
+    },
 
     workers: ({ who, query }) => pool.workers(who, query.all ?? false),
     register: ({ who, body }) => pool.register(who, body),
@@ -216,6 +234,10 @@ async function* toLines(pieces: AsyncGenerator<object>): AsyncGenerator<string> 
     if (next.done) return;
     yield `${JSON.stringify(next.value)}\n`;
   }
+}
+
+function hostOf(params: { project: string; service: string; session: string }, request: FastifyRequest) {
+  return { ...params, session: Number(params.session), secret: sessionSecret(request) };
 }
 
 function sessionSecret(request: FastifyRequest): string {

@@ -8,6 +8,7 @@ import { type RecordedJob as StoredJob, stateOf } from '../store/verbs/merge-rec
 import { toNewSubmission } from './new-submission.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
+import { serviceJobFacts } from './service-jobs.ts';
 import type { SpecFacts } from './step-facts.ts';
 import { requireFiles } from './trees.ts';
 import { time, timeOrNull } from './views.ts';
@@ -85,13 +86,24 @@ export async function listJobs(
   parts: Parts,
   who: Principal,
   project: string,
-  page: { readonly limit?: number | undefined; readonly after?: string | undefined },
+  page: {
+    readonly limit?: number | undefined;
+    readonly after?: string | undefined;
+    readonly service?: string | undefined;
+    readonly state?: string | undefined;
+  },
 ) {
   requireScope(who, 'read');
   const { id } = await projectOf(parts, who, project);
   const limit = page.limit ?? 100;
   const before = page.after !== undefined && /^\d{1,15}$/.test(page.after) ? Number(page.after) : null;
-  const rows = await parts.store.listJobs({ projectId: id, before, limit });
+  const rows = await parts.store.listJobs({
+    projectId: id,
+    before,
+    limit,
+    service: page.service ?? null,
+    states: page.state?.split(',') ?? null,
+  });
   return { jobs: rows.map(viewOfJob), next: rows.length === limit ? String(rows.at(-1)?.id) : null };
 }
 
@@ -105,6 +117,7 @@ export async function getJob(parts: Parts, who: Principal, project: string, numb
     message: row.message,
     entries: row.entries.map((body) => JSON.parse(body)),
     jobs: row.jobs.map(viewOfJob),
+    serviceJob: row.service === null ? null : await serviceJobFacts(parts, id, number),
     late: row.late.map(({ received_at: at, record }) => ({ receivedAt: time(at), entries: JSON.parse(record).length })),
   };
 }
@@ -230,7 +243,7 @@ function viewOfJob(row: JobRow) {
     batchId: at.batchId ?? null,
     phase: row.task_state === 'running' ? (at.phase ?? null) : null,
     detail: row.task_state === 'running' ? (at.detail ?? null) : null,
-    progress: row.progress === null ? null : JSON.parse(row.progress),
+    progress: toProgress(row.progress ?? row.service_progress),
     task: row.submission_id === null ? null : formatTaskId(row.submission_id, 1),
     attempt: row.attempt ?? 0,
     exitCode: row.exit_code,
@@ -238,5 +251,10 @@ function viewOfJob(row: JobRow) {
     createdAt: time(row.created_at),
     startedAt: timeOrNull(isTask ? row.task_started_at : row.started_at),
     finishedAt: timeOrNull(isTask ? row.task_finished_at : row.finished_at),
+    service: row.service,
   };
+}
+
+function toProgress(text: string | null) {
+  return text === null ? null : JSON.parse(text);
 }

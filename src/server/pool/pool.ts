@@ -18,6 +18,9 @@ import * as projectUsers from './project-user.ts';
 import { projectOf } from './projects.ts';
 import * as queries from './queries.ts';
 import * as selection from './selection.ts';
+import * as serviceHosts from './service-hosts.ts';
+import * as serviceJobs from './service-jobs.ts';
+import * as services from './services.ts';
 import * as sources from './sources.ts';
 import * as submitting from './submit.ts';
 import { why } from './why.ts';
@@ -44,6 +47,11 @@ export interface RegisterFacts {
         readonly held?: readonly { readonly task: string; readonly attempt: number }[] | undefined;
       }
     | undefined;
+}
+
+interface ServiceAt {
+  readonly project: string;
+  readonly service: string;
 }
 
 /** What can happen. Every action takes who asks for it and refuses with a `PilotageError`. */
@@ -81,12 +89,31 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
 
     createJob: (who: Principal, project: string, request: jobs.JobRequestFacts) =>
       jobs.createJob(parts, who, project, request),
-    jobs: (who: Principal, project: string, page: queries.Page) => jobs.listJobs(parts, who, project, page),
+    jobs: (who: Principal, project: string, page: Parameters<typeof jobs.listJobs>[3]) =>
+      jobs.listJobs(parts, who, project, page),
     job: (who: Principal, project: string, number: string) => jobs.getJob(parts, who, project, number),
     jobProcesses: (who: Principal, project: string) => jobs.jobProcesses(parts, who, project),
     jobRecord: (who: Principal, project: string, number: string) => jobs.getRecord(parts, who, project, number),
     mergeRecord: (who: Principal, project: string, record: jobs.RecordFacts) =>
       jobs.mergeRecord(parts, who, project, record),
+
+    services: (who: Principal, project: string) => services.listServices(parts, who, project),
+    service: (who: Principal, at: ServiceAt) => services.getService(parts, who, at),
+    hostService: (who: Principal, at: ServiceAt, facts: serviceHosts.HostRequestFacts) =>
+      serviceHosts.hostService(parts, who, at, facts),
+    leaveService: (who: Principal, host: serviceHosts.HostSession, reason: string | null) =>
+      serviceHosts.leaveService(parts, who, host, reason),
+    pollService: (who: Principal, host: serviceHosts.HostSession, facts: serviceHosts.PollFacts, gone: AbortSignal) =>
+      serviceHosts.pollService(parts, who, host, facts, gone),
+    changeJobs: (who: Principal, host: serviceHosts.HostSession, changes: readonly serviceHosts.ChangeFactsIn[]) =>
+      serviceHosts.changeJobs(parts, who, host, changes),
+    knownServiceJobs: (who: Principal, at: ServiceAt, numbers: readonly string[]) =>
+      serviceHosts.knownServiceJobs(parts, who, at, numbers),
+    nudgeService: (who: Principal, at: ServiceAt) => services.nudgeService(parts, who, at),
+    createServiceJob: (who: Principal, at: ServiceAt, request: serviceJobs.ServiceJobRequestFacts) =>
+      serviceJobs.createServiceJob(parts, who, at, request),
+    wishJobs: (who: Principal, project: string, facts: serviceJobs.WishFacts) =>
+      serviceJobs.wishJobs(parts, who, project, facts),
 
     workers: (who: Principal, all: boolean) => queries.listWorkers(parts, who, all),
     register: (who: Principal, worker: RegisterFacts) => register(parts, who, worker, options.protocol),

@@ -11,6 +11,8 @@ export interface Signals {
   session(session: string): void;
   /** Tasks of a submission changed state. */
   changed(submission: number): void;
+  /** Somebody other than its host did something to a job of a service. */
+  service(service: number): void;
   /** A task's output grew. */
   logged(task: string): void;
   /** Resolves with `note` when one of the topics is signalled, with `time` after the time, with `end` when the signal aborts. */
@@ -22,6 +24,7 @@ export const sessionTopic = (session: string) => `s:${session}`;
 export const submissionTopic = (submission: number) => `f:${submission}`;
 /** Tasks of some submission changed state: for those who look at whole projects. */
 export const ANY_SUBMISSION = 'f';
+export const serviceTopic = (service: number) => `v:${service}`;
 export const logTopic = (task: string) => `l:${task}`;
 
 export function createSignals(store: Store): Signals {
@@ -34,6 +37,7 @@ export function createSignals(store: Store): Signals {
     queued: () => store.tell(QUEUED),
     session: (session) => store.tell(sessionTopic(session)),
     changed: (submission) => store.tell(submissionTopic(submission)),
+    service: (service) => store.tell(serviceTopic(service)),
     logged: (task) => store.tell(logTopic(task)),
     wait: (topics, waitMs, end) => waitFor(waiters, topics, waitMs, end),
   };

@@ -282,6 +282,33 @@ create table users (
   revision bigint not null, rev_hash text not null, created_at bigint not null
 ) $CLUSTERED;
 `,
+  // Services and their jobs. `host_number` is the fence: every change of a job's state carries it. `touched` numbers what
+  // others than the host did, in the order in which it was committed. `intent`, `target`: the change of state that is under way.
+  `
+create table services (
+  id $ID, project_id bigint not null, name text not null, title text, schema text not null, incoming text,
+  archive_ms bigint, expire_ms bigint, created_at bigint not null,
+  host_number bigint not null default 0, host_secret text, host text, host_since bigint, host_until bigint not null default 0,
+  ended_at bigint, end_reason text, touched bigint not null default 0, nudged bigint not null default 0,
+  unique (project_id, name)
+);
+create table service_jobs (
+  job_id bigint primary key, service_id bigint not null, request_id text unique, link_hash text not null, contact text,
+  parameters text not null, metadata text not null default '{}', times text not null, ended_at bigint,
+  step bigint not null default 0, run bigint not null default 0,
+  intent text check (intent in ('INCOMING', 'PREPROCESSING', 'RUNNING', 'POSTPROCESSING', 'FINALIZING', 'COMPLETED', 'ARCHIVED', 'EXPIRED', 'FAILED', 'CANCELLED')),
+  wish text check (wish in ('cancel', 'fail', 'resubmit', 'delete', 'archive', 'expire')),
+  wish_reason text, waiting bigint not null default 0, settled bigint not null default 1, active bigint not null, touched bigint not null,
+  due_at bigint, directory text, target text, data text, runner text, failure text, progress text
+) $CLUSTERED;
+create index service_jobs_active on service_jobs (service_id, touched) where active = 1;
+create index service_jobs_due on service_jobs (service_id, due_at) where due_at is not null;
+create index service_jobs_of on service_jobs (service_id, job_id);
+create table service_waits (
+  on_job bigint not null, job_id bigint not null, done bigint not null default 0, primary key (on_job, job_id)
+) $CLUSTERED;
+create index service_waits_of on service_waits (job_id);
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

@@ -2,6 +2,7 @@ import type { Db, Dialect } from './db.ts';
 import * as answers from './verbs/answer-claimed.ts';
 import { balancePilots } from './verbs/balance-pilots.ts';
 import * as blobs from './verbs/blobs.ts';
+import { changeServiceJobs } from './verbs/change-service-jobs.ts';
 import * as checkpoints from './verbs/checkpoints.ts';
 import * as databases from './verbs/databases.ts';
 import * as changes from './verbs/document-changes.ts';
@@ -12,6 +13,7 @@ import * as holders from './verbs/holders.ts';
 import * as jobs from './verbs/jobs.ts';
 import { mergeRecord } from './verbs/merge-record.ts';
 import * as pilots from './verbs/pilots.ts';
+import { pollService } from './verbs/poll-service.ts';
 import * as projects from './verbs/projects.ts';
 import * as readDocuments from './verbs/read-documents.ts';
 import * as readSubmissions from './verbs/read-submissions.ts';
@@ -20,9 +22,12 @@ import * as rescue from './verbs/rescue-tokens.ts';
 import * as retry from './verbs/retry-tasks.ts';
 import * as reuse from './verbs/reuse.ts';
 import * as servers from './verbs/servers.ts';
+import * as serviceJobs from './verbs/service-jobs.ts';
+import * as services from './verbs/services.ts';
 import * as submissions from './verbs/submissions.ts';
 import * as tokens from './verbs/tokens.ts';
 import * as users from './verbs/users.ts';
+import { wishServiceJobs } from './verbs/wish-service-jobs.ts';
 import * as workers from './verbs/workers.ts';
 import { writeDocuments } from './verbs/write-documents.ts';
 
@@ -59,6 +64,13 @@ export const WRITE_VERBS = {
   createJob: jobs.createJob,
   projectUid: jobs.projectUid,
   mergeRecord,
+  hostService: services.hostService,
+  leaveService: services.leaveService,
+  nudgeService: services.nudgeService,
+  pollService,
+  createServiceJob: serviceJobs.createServiceJob,
+  wishServiceJobs,
+  changeServiceJobs,
   forgetSubmission: forget.forgetSubmission,
   removeChunk: forget.removeChunk,
   registerWorker: workers.registerWorker,
@@ -120,6 +132,11 @@ export const READ_VERBS = {
   listJobs: jobs.listJobs,
   runningJobs: jobs.runningJobs,
   getJob: jobs.getJob,
+  listServices: services.listServices,
+  getService: services.getService,
+  getServiceJob: serviceJobs.getServiceJob,
+  knownServiceJobs: serviceJobs.knownServiceJobs,
+  countServiceJobs: serviceJobs.countServiceJobs,
   listWorkers: workers.listWorkers,
   findWorker: workers.findWorker,
   getDocuments: readDocuments.getDocuments,

@@ -4,13 +4,16 @@ import { PilotageError } from '../../../ground/base/errors.ts';
 import type { JobDetail, JobProcesses, JobView } from '../../../ground/protocol/job.ts';
 import { calls } from '../calls.ts';
 import type { Define } from '../define.ts';
+import { defined } from '../defined.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
 import { describeJob, jobTable, processTable } from '../jobs/describe-job-view.ts';
 import { reasonOf } from '../jobs/reason-of.ts';
 import type { RunJobOptions } from '../jobs/run-job.ts';
+import { type WishOptions, wishJobs } from '../jobs/service-jobs.ts';
 import { SEVERAL } from '../option-sources.ts';
-import { collect, collectPairs, duration, size, wholeNumber } from '../option-values.ts';
+import { collect, collectList, collectPairs, duration, size, wholeNumber } from '../option-values.ts';
+import { serviceJobCommands } from './service-jobs.ts';
 
 interface InProject {
   readonly project?: string;
@@ -44,7 +47,10 @@ export function jobCommand(define: Define): Command {
     .option('--time-limit <duration>', 'end the program after so long, as in 1h30m', duration)
     .option('--retries <n>', 'run a program that failed so often again', wholeNumber())
     .option('--detach', 'do not wait for it');
-  const list = define('list', 'List jobs, newest first', listJobs).option('-p, --project <name>', PROJECT);
+  const list = define('list', 'List jobs, newest first', listJobs)
+    .option('-p, --project <name>', PROJECT)
+    .option('--service <name>', 'only jobs of this service')
+    .option('--state <state>', `only jobs of services in this state, as in FAILED ${SEVERAL}`, collectList);
   const show = define('show', 'Show one job with its record', showJob)
     .argument('<number>', 'the job')
     .option('-p, --project <name>', PROJECT);
@@ -53,18 +59,22 @@ export function jobCommand(define: Define): Command {
     PROJECT,
   );
   const cancel = define('cancel', 'Cancel jobs, down to the batch system, and say what really happened', cancelJobs)
-    .argument('<numbers...>', 'the jobs')
-    .option('-p, --project <name>', PROJECT);
+    .argument('[numbers...]', 'the jobs')
+    .option('-p, --project <name>', PROJECT)
+    .option('--all-of <service>', 'all jobs of this service, in place of numbers')
+    .option('--yes', 'do not ask');
   const record = define('record', "Print a job's fragment of the database, as it travels with the job", printRecord)
     .argument('<number>', 'the job')
     .option('-p, --project <name>', PROJECT);
-  return define('job', 'Run jobs at sites, and see how they go', undefined)
+  const job = define('job', 'Run jobs at sites and of services, and see how they go', undefined)
     .addCommand(run)
     .addCommand(list)
     .addCommand(show)
     .addCommand(ps)
     .addCommand(cancel)
     .addCommand(record);
+  for (const command of serviceJobCommands(define)) job.addCommand(command);
+  return job;
 }
 
 async function start(invocation: Invocation, options: RunJobOptions): Promise<number> {
@@ -72,11 +82,15 @@ async function start(invocation: Invocation, options: RunJobOptions): Promise<nu
   return runJob(invocation, options);
 }
 
-async function listJobs(invocation: Invocation, options: InProject): Promise<number> {
+async function listJobs(
+  invocation: Invocation,
+  options: InProject & { service?: string; state?: readonly string[] },
+): Promise<number> {
   const params = projectOf(invocation, options);
+  const only = defined({ service: options.service, state: options.state?.join(',').toUpperCase() });
   const jobs: JobView[] = [];
   for (let after: string | null | undefined; after !== null; ) {
-    const query = after === undefined ? {} : { after };
+    const query = { ...only, ...(after === undefined ? {} : { after }) };
     const page: { jobs: JobView[]; next: string | null } = await invocation
       .client()
       .call(calls.jobs, { params, query });
@@ -128,9 +142,18 @@ function sayLater(invocation: Invocation, text: string): () => Promise<void> {
   };
 }
 
-async function cancelJobs(invocation: Invocation, options: InProject, numbers: string[]): Promise<number> {
-  const jobs: JobDetail[] = [];
-  for (const number of numbers) jobs.push(await getJob(invocation, options, number));
+/** Of services, of sites, or both. */
+async function cancelJobs(invocation: Invocation, options: WishOptions, numbers: string[]): Promise<number> {
+  const all: JobDetail[] = [];
+  for (const number of numbers) all.push(await getJob(invocation, options, number));
+  const jobs = all.filter(({ service }) => service === null);
+  const ofServices = all.filter(({ service }) => service !== null).map(({ number }) => number);
+  const code =
+    jobs.length === 0 || ofServices.length > 0 ? await wishJobs(invocation, options, 'cancel', ofServices) : EXIT.done;
+  return jobs.length === 0 ? code : cancelAtSites(invocation, options, jobs);
+}
+
+async function cancelAtSites(invocation: Invocation, options: InProject, jobs: readonly JobDetail[]): Promise<number> {
   const targets = jobs.flatMap(({ task }) => (task === null ? [] : [task]));
   if (targets.length === 0)
     throw new PilotageError(

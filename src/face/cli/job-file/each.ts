@@ -1,5 +1,5 @@
+import { tooMany } from '../../../ground/protocol/array-range.ts';
 import { MAX_TASKS } from '../../../ground/protocol/limits.ts';
-import { tooMany } from '../submission/array-range.ts';
 import type { TaskList } from '../submission/job-step.ts';
 import { failAt, type Located } from './located.ts';
 import { asInteger, asMap, asNumber, readKeys, toPlain, unexpected } from './values.ts';

@@ -1,10 +1,10 @@
 import { parseDuration } from '../../../ground/base/duration.ts';
 import { parseSize } from '../../../ground/base/size.ts';
 import { parseTarget } from '../../../ground/base/task-id.ts';
+import { parseArrayRange, tooMany } from '../../../ground/protocol/array-range.ts';
 import { MAX_TASKS } from '../../../ground/protocol/limits.ts';
 import type { Resources } from '../../../ground/protocol/spec.ts';
 import type { Dependency } from '../../../ground/protocol/submission.ts';
-import { parseArrayRange, tooMany } from '../submission/array-range.ts';
 import type { FromSource, InputSource, JobStep, OutputSource, TaskList, Template } from '../submission/job-step.ts';
 import { parsePointInTime } from '../submission/point-in-time.ts';
 import { readEach } from './each.ts';

@@ -12,7 +12,10 @@ export function jobTable(jobs: readonly JobView[], now: Date): string {
     { title: 'JOB', of: ({ number }) => number },
     { title: 'NAME', of: ({ name }) => name ?? '' },
     { title: 'STATE', of: ({ state }) => state },
-    { title: 'SITE', of: ({ site, machine }) => [site, machine].filter((part) => part !== null).join('/') },
+    {
+      title: 'SITE',
+      of: ({ service, site, machine }) => service ?? [site, machine].filter((part) => part !== null).join('/'),
+    },
     { title: 'BATCH ID', of: ({ batchId }) => batchId ?? '' },
     { title: 'STARTED', of: ({ startedAt }) => formatAge(startedAt, now) },
     { title: 'ENDED', of: ({ finishedAt }) => formatAge(finishedAt, now) },
@@ -45,6 +48,7 @@ export function describeJob(job: JobDetail, now: Date, why?: string): string {
         ? undefined
         : `${job.task} (attempt ${job.attempt}): 'pilotage logs ${job.task}', 'pilotage results ${job.task} --to DIR'`,
     ],
+    ...serviceLines(job, now),
     ['created', formatAge(job.createdAt, now)],
     [
       'late',
@@ -57,6 +61,25 @@ export function describeJob(job: JobDetail, now: Date, why?: string): string {
     .join('');
   const record = job.entries.length === 0 ? '' : `\n${formatTable(entryColumns(now), job.entries)}`;
   return `${head}${record}${job.jobs.length === 0 ? '' : `\n${jobTable(job.jobs, now)}`}`;
+}
+
+/** What only a service's job has. */
+function serviceLines({ service, serviceJob }: JobDetail, now: Date): [string, string | undefined][] {
+  if (!serviceJob) return [];
+  const { intent, wish, directory, waitsFor, metadata, parameters, failure, dueAt, run } = serviceJob;
+  const json = (value: object): string | undefined =>
+    Object.keys(value).length === 0 ? undefined : JSON.stringify(value);
+  return [
+    ['service', `${service}${run > 1 ? `, run ${run}` : ''}`],
+    ['on its way', intent === null ? undefined : `to ${intent}`],
+    ['wanted', wish ?? undefined],
+    ['after', waitsFor.length === 0 ? undefined : `job ${waitsFor.join(', ')}`],
+    ['directory', directory ?? undefined],
+    ['parameters', json(parameters)],
+    ['metadata', json(metadata)],
+    ['next', dueAt === null ? undefined : formatAge(dueAt, now)],
+    ['failure', failure === null ? undefined : `in '${failure.hook}': ${failure.stack ?? failure.message}`],
+  ];
 }
 
 function stateOf({ state, phase, reason, exitCode, startedAt, finishedAt, progress }: JobDetail, now: Date): string {

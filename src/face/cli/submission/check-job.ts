@@ -1,7 +1,7 @@
 import { PilotageError } from '../../../ground/base/errors.ts';
 import { valuesOf } from '../../../ground/base/placeholders.ts';
+import { countOf, tooMany } from '../../../ground/protocol/array-range.ts';
 import { MAX_TASKS } from '../../../ground/protocol/limits.ts';
-import { countOf, tooMany } from './array-range.ts';
 import { hasOwnInputs, placeholderCheck } from './check-placeholders.ts';
 import { findInputs } from './find-inputs.ts';
 import type { InputSource, Job, JobStep, TaskList } from './job-step.ts';

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { messageOf, PilotageError, systemCode } from '../../../ground/base/errors.ts';
+import { parseArrayRange } from '../../../ground/protocol/array-range.ts';
 import type { CliContext } from '../context.ts';
-import { parseArrayRange } from './array-range.ts';
 import { fromFlags, type JobFlags } from './job-flags.ts';
 import { type Job, type JobStep, mergeSteps, type TaskList } from './job-step.ts';
 import { listJson, listLines } from './list-files.ts';

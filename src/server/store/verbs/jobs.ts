@@ -1,7 +1,7 @@
 import type { Gate } from '../../core/submission.ts';
 import type { RowState } from '../../core/task.ts';
 import { type Db, firstRow } from '../db.ts';
-import { type Sql, sql } from '../sql.ts';
+import { joinSql, type Sql, sql } from '../sql.ts';
 import { type SubmitInput, type SubmitResult, submit } from './submissions.ts';
 
 /** A job with what its task tells, if it has one. */
@@ -33,12 +33,17 @@ export interface JobRow {
   readonly task_started_at: number | null;
   readonly task_finished_at: number | null;
   readonly session_id: string | null;
+  /** Of a service's job. */
+  readonly service: string | null;
+  readonly service_progress: string | null;
 }
 
 export const JOB: Sql = sql`select j.*, p.name as project, t.state as task_state, s.gate, t.attempt, t.exit_code, t.reason as task_reason, t.progress,
     t.site_state, t.started_at as task_started_at, t.finished_at as task_finished_at, t.session_id,
+    sv.name as service, v.progress as service_progress,
     (select a.message from attempts a where a.submission_id = t.submission_id and a.idx = t.idx and a.attempt = t.attempt) as message
   from jobs j join projects p on p.id = j.project_id left join submissions s on s.id = j.submission_id
+    left join service_jobs v on v.job_id = j.id left join services sv on sv.id = v.service_id
     left join tasks t on t.submission_id = s.id and t.idx = 1`;
 
 export interface NewJob {
@@ -117,12 +122,32 @@ export async function nextNumber(db: Db, projectId: number, parent: JobRow | nul
 
 export async function listJobs(
   db: Db,
-  input: { projectId: number; before: number | null; limit: number },
+  input: {
+    projectId: number;
+    before: number | null;
+    limit: number;
+    service?: string | null;
+    states?: readonly string[] | null;
+  },
 ): Promise<JobRow[]> {
-  const page = input.before === null ? sql`` : sql`and j.id < ${input.before}`;
-  return db.rows<JobRow>(
-    sql`${JOB} where j.project_id = ${input.projectId} and j.parent_id is null ${page} order by j.id desc limit ${input.limit}`,
-  );
+  // The page first, from the newest on, and all else for its rows only.
+  return db.rows<JobRow>(sql`${JOB} where j.id in (${pageOf(db, input)} limit ${input.limit}) order by j.id desc`);
+}
+
+function pageOf(db: Db, { projectId, before, service, states }: Parameters<typeof listJobs>[1]): Sql {
+  const page = before === null ? sql`` : sql`and j.id < ${before}`;
+  const inStates = states == null ? sql`` : sql`and j.state in (${joinSql(states.map(text), sql`, `)})`;
+  if (service != null)
+    return sql`select v.job_id from service_jobs v join jobs j on j.id = v.job_id
+      where v.service_id = (select id from services where project_id = ${projectId} and name = ${service}) ${inStates} ${page} order by v.job_id desc`;
+  // The sign keeps SQLite from sorting all jobs of a project.
+  const plain = db.dialect === 'sqlite' ? sql`+` : sql``;
+  return sql`select j.id from jobs j
+    where ${plain}j.project_id = ${projectId} and ${plain}j.parent_id is null ${inStates} ${page} order by j.id desc`;
+}
+
+function text(value: string): Sql {
+  return sql`${value}`;
 }
 
 export async function runningJobs(db: Db, input: { projectId: number }): Promise<JobRow[]> {

@@ -28,6 +28,8 @@ const JOB: JobDetail = {
   entries: [],
   jobs: [],
   late: [],
+  service: null,
+  serviceJob: null,
 };
 
 test('a long remark does not make the list of jobs unreadable, and is shown whole for one job', () => {

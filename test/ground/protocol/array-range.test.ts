@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { countOf, parseArrayRange } from '../../../../src/face/cli/submission/array-range.ts';
+import { countOf, parseArrayRange } from '../../../src/ground/protocol/array-range.ts';
 
 describe('a range of an array', () => {
   test.each([

@@ -1,6 +1,6 @@
-import { PilotageError } from '../../../ground/base/errors.ts';
-import { MAX_TASKS } from '../../../ground/protocol/limits.ts';
-import type { ArrayRange } from '../../../ground/protocol/submission.ts';
+import { PilotageError } from '../base/errors.ts';
+import { MAX_TASKS } from './limits.ts';
+import type { ArrayRange } from './submission.ts';
 
 const MAX_INDEX = 1_000_000_000;
 

@@ -1,0 +1,145 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { PilotageError } from '../../ground/base/errors.ts';
+import { type Principal, requireScope } from '../access/principal.ts';
+import type { JobState } from '../core/job.ts';
+import type { Wish } from '../core/service-job.ts';
+import { sha256 } from '../store/secrets.ts';
+import type { ServiceRow } from '../store/verbs/services.ts';
+import { fillParameters } from './parameters.ts';
+import type { Parts } from './parts.ts';
+import { projectOf } from './projects.ts';
+import { serviceRow } from './services.ts';
+import { time, timeOrNull } from './views.ts';
+
+export interface ServiceJobRequestFacts {
+  readonly name?: string | undefined;
+  readonly requestId?: string | undefined;
+  readonly parameters?: Readonly<Record<string, unknown>> | undefined;
+  readonly contact?: string | undefined;
+  readonly directory?: string | undefined;
+  readonly secret?: string | undefined;
+  readonly after?: readonly string[] | undefined;
+}
+
+/** A job for a service, which need not be hosted now. Its parameters are checked against the service's schema. */
+export async function createServiceJob(
+  parts: Parts,
+  who: Principal,
+  at: { project: string; service: string },
+  request: ServiceJobRequestFacts,
+) {
+  requireScope(who, 'submit');
+  const { id } = await projectOf(parts, who, at.project);
+  const service = await serviceRow(parts, id, at.service);
+  const secret = request.secret ?? randomBytes(24).toString('base64url');
+  const made = await parts.store.createServiceJob({
+    projectId: id,
+    serviceId: service.id,
+    uid: randomUUID(),
+    name: request.name ?? null,
+    owner: who.name,
+    requestId: `${who.tokenId}:service:${request.requestId ?? randomUUID()}`,
+    linkHash: sha256(secret),
+    contact: request.contact ?? null,
+    parameters: JSON.stringify(fillParameters(JSON.parse(service.schema), request.parameters ?? {})),
+    directory: request.directory === undefined ? null : incomingDirectory(service, request.directory),
+    after: request.after ?? [],
+  });
+  if (!made.ok) throw refusal(made.refusal, made.number);
+  parts.signals.service(service.id);
+  const isKnown = !made.repeated || request.secret !== undefined;
+  return { number: made.number, project: at.project, service: at.service, secret: isKnown ? secret : null };
+}
+
+function refusal(why: 'no-such-job' | 'ended-badly' | 'directory-taken', number: string): PilotageError {
+  if (why === 'no-such-job')
+    return new PilotageError(
+      'not-found',
+      `there is no service's job ${number} in this project to come after: nothing was added`,
+    );
+  if (why === 'ended-badly')
+    return new PilotageError(
+      'wrong-state',
+      `job ${number}, after which this one is to come, has failed or was cancelled: resubmit that one first; nothing was added`,
+    );
+  return new PilotageError('already-exists', `this directory is that of job ${number} already: nothing was added`);
+}
+
+/** One directory in the incoming one, and nothing else: its host is going to move it, and one day to remove it. */
+function incomingDirectory(service: ServiceRow, name: string): string {
+  if (service.incoming === null)
+    throw new PilotageError(
+      'wrong-state',
+      `service '${service.name}' takes no directories: it has no incoming directory`,
+    );
+  if (name.includes('/') || name.includes('\0') || name.startsWith('.'))
+    throw new PilotageError(
+      'bad-request',
+      `'${name}' is not the name of a directory in '${service.incoming}': give its plain name, without '/' and not beginning with '.'`,
+    );
+  return `${service.incoming}/${name}`;
+}
+
+export interface WishFacts {
+  readonly wish: 'cancel' | 'fail' | 'resubmit' | 'delete';
+  readonly jobs?: readonly string[] | undefined;
+  readonly service?: string | undefined;
+  readonly reason?: string | undefined;
+}
+
+export async function wishJobs(parts: Parts, who: Principal, project: string, facts: WishFacts) {
+  requireScope(who, 'submit');
+  const { id } = await projectOf(parts, who, project);
+  if ((facts.jobs === undefined) === (facts.service === undefined))
+    throw new PilotageError(
+      'bad-request',
+      "which jobs? Give their numbers ('jobs'), or a 'service' whose jobs are all meant",
+    );
+  const service = facts.service === undefined ? null : await serviceRow(parts, id, facts.service);
+  const { wished, refused } = await parts.store.wishServiceJobs({
+    projectId: id,
+    wish: facts.wish,
+    reason: facts.reason ?? null,
+    numbers: facts.jobs ?? null,
+    serviceId: service?.id ?? null,
+  });
+  const ids = new Set(wished.map(({ service: of }) => of));
+  for (const one of ids) parts.signals.service(one);
+  const services = await parts.store.listServices({ projectId: id });
+  return {
+    wished: wished.map(({ number }) => number),
+    refused: refused.map(({ number, state, why }) => ({ number, why: why ?? whyNot(facts.wish, state) })),
+    unhosted: services.filter((one) => ids.has(one.id) && one.host_until <= one.now).map(({ name }) => name),
+  };
+}
+
+function whyNot(wish: Wish, state: JobState | null): string {
+  if (state === null) return "there is no such service's job";
+  const needed: Partial<Record<Wish, string>> = {
+    cancel: 'it has ended before, and stays as it ended',
+    resubmit: 'only a failed or cancelled job can be resubmitted',
+    delete: 'it has not ended: cancel it first',
+  };
+  return `it is ${state}: ${needed[wish] ?? 'there is nothing to be done'}`;
+}
+
+/** What only a service's job has. */
+export async function serviceJobFacts(parts: Parts, projectId: number, number: string) {
+  const row = await parts.store.getServiceJob({ projectId, number });
+  if (!row) return null;
+  const { first: _first, ...times } = JSON.parse(row.times) as Record<string, number>;
+  return {
+    contact: row.contact,
+    directory: row.directory,
+    intent: row.intent,
+    wish: row.wish,
+    run: row.run,
+    parameters: JSON.parse(row.parameters),
+    metadata: JSON.parse(row.metadata),
+    times: Object.fromEntries(Object.entries(times).map(([state, at]) => [state, time(at)])),
+    waitsFor: [...row.waitsFor],
+    dueAt: timeOrNull(row.due_at),
+    runner: row.runner === null ? null : JSON.parse(row.runner),
+    failure: row.failure === null ? null : JSON.parse(row.failure),
+  };
+}

@@ -1,0 +1,60 @@
+import type { HookCall, HookName } from './hook-messages.ts';
+import type { HookOutcome } from './hook-process.ts';
+import type { JobDesk, LifeContext, Pace } from './job-desk.ts';
+
+const PROGRESS_MS = 500;
+
+export type AfterHook = (
+  hook: HookName,
+  next: (outcome: Extract<HookOutcome, { kind: 'done' }>) => Promise<void>,
+  more?: Partial<HookCall>,
+) => Promise<void>;
+
+/** The hooks of one job. A step that is ended before its time ends the hook that it waits for. */
+export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace) {
+  const { report, fail } = desk;
+  let saidProgress = -Infinity;
+
+  const callHook = async (hook: HookName, more: Partial<HookCall> = {}): Promise<HookOutcome> => {
+    const present = context.hasHooks.has(hook) || (hook === 'rerun' && context.hasHooks.has('run'));
+    if (!present) return { kind: 'done', metadata: desk.job.metadata, skip: false };
+    const { number, uid, name, owner, contact, parameters, metadata, run, directory } = desk.job;
+    const outcome = await context.hooks.call(
+      hook === 'archive' || hook === 'expire' ? 'past' : 'live',
+      {
+        hook,
+        job: { number, uid, name, owner, contact, parameters, metadata, run, directory },
+        service: context.service,
+        ...more,
+      },
+      { signal: pace.step.signal, onProgress: (said) => sayProgress(said.fraction, said.message) },
+    );
+    if (pace.step.signal.aborted) throw pace.step.signal.reason;
+    return outcome;
+  };
+
+  const sayProgress = (fraction: number | null, message: string | undefined): void => {
+    if (performance.now() - saidProgress < PROGRESS_MS) return;
+    saidProgress = performance.now();
+    const progress = {
+      ...(fraction === null ? {} : { fraction: Math.min(1, Math.max(0, Number(fraction) || 0)) }),
+      ...(message === undefined ? {} : { message: message.slice(0, 1000) }),
+    };
+    // Only told for people: nobody waits for it.
+    void report('tell', { progress }).catch(() => {});
+  };
+
+  /** Calls a hook and goes on from what came of it; a failure of the hook is the job's. */
+  const afterHook = async (
+    hook: HookName,
+    next: (outcome: Extract<HookOutcome, { kind: 'done' }>) => Promise<void>,
+    more?: Partial<HookCall>,
+  ): Promise<void> => {
+    const outcome = await callHook(hook, more);
+    if (outcome.kind === 'done') return next(outcome);
+    const { message, stack, metadata } = outcome;
+    await fail({ hook, message, stack }, metadata === undefined ? {} : { metadata });
+  };
+
+  return { sayProgress, afterHook };
+}
