@@ -146,17 +146,21 @@ describe.each(openStores())('services on %s', (_name, open) => {
     const id = await idOf(number);
     const begun: ServiceChange = { kind: 'begin', step: 0, to: 'PREPROCESSING' };
     for (let twice = 0; twice < 2; twice += 1) {
-      expect(await one.changes([id, begun, { target: '/work/job' }])).toMatchObject({ results: [{ ok: true }] });
-      expect(await jobOf(number)).toMatchObject({ state: 'INCOMING', intent: 'PREPROCESSING', target: '/work/job' });
+      expect(await one.changes([id, begun, { target: '/srv/running/job' }])).toMatchObject({ results: [{ ok: true }] });
+      expect(await jobOf(number)).toMatchObject({
+        state: 'INCOMING',
+        intent: 'PREPROCESSING',
+        target: '/srv/running/job',
+      });
     }
     for (let twice = 0; twice < 2; twice += 1) {
-      await one.changes([id, { kind: 'arrive', step: 1 }, { directory: '/work/job' }]);
+      await one.changes([id, { kind: 'arrive', step: 1 }, { directory: '/srv/running/job' }]);
       const row = await jobOf(number);
       expect(row).toMatchObject({
         state: 'PREPROCESSING',
         intent: null,
         target: null,
-        directory: '/work/job',
+        directory: '/srv/running/job',
         step: 1,
       });
       expect(Object.keys(JSON.parse(row.times))).toEqual(['INCOMING', 'PREPROCESSING']);
