@@ -53,7 +53,7 @@ export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace)
     const outcome = await callHook(hook, more);
     if (outcome.kind === 'done') return next(outcome);
     const { message, stack, metadata } = outcome;
-    await fail({ hook, message, stack }, metadata === undefined ? {} : { metadata });
+    await fail({ hook, message, stack }, { metadata: metadata ?? desk.job.metadata });
   };
 
   return { sayProgress, afterHook };

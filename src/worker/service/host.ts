@@ -59,6 +59,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
       takeOver: options.takeOver === true,
     });
     log.info({ service: loaded.name, session: session.number }, `hosting the service '${loaded.name}'`);
+    for (const warning of session.warnings) log.warn({ service: loaded.name }, warning);
     return runHost(options, { hooks, loaded, session });
   } catch (error) {
     hooks.stop();
@@ -77,13 +78,15 @@ function hookLanes({ config, environment }: HostOptions, mark: string): HookLane
 }
 
 function factsOf(loaded: LoadedService, config: ServiceConfig) {
-  const { directories, archiveSeconds, expireSeconds } = config;
+  const { directories, archiveSeconds, expireSeconds, mail, webhooks } = config;
   return {
     title: loaded.title,
     parameters: loaded.parameters,
     incoming: directories.INCOMING,
     archiveSeconds,
     expireSeconds,
+    mail: { admins: [...mail.admins], users: mail.users },
+    webhooks: [...webhooks],
   };
 }
 
@@ -116,6 +119,7 @@ function runHost(
     slots: createSlots(config.running),
     reporter: createReporter(session, { signal: ended.signal, log }),
     directories: config.directories,
+    mailsUsers: config.mail.users,
     ending: ending.signal,
     signal: ended.signal,
     log,

@@ -25,6 +25,8 @@ export interface LifeContext {
   readonly slots: Slots;
   readonly reporter: Reporter;
   readonly directories: Directories;
+  /** Users are told when their jobs are complete. */
+  readonly mailsUsers: boolean;
   /** The host is about to end: hooks are finished, nothing is begun or waited for. */
   readonly ending: AbortSignal;
   /** The host ends now. */

@@ -4,13 +4,14 @@
  */
 import { messageOf } from '../../ground/base/errors.ts';
 import type { JobState } from '../../ground/protocol/job-state.ts';
-import type { HostJob } from '../../ground/protocol/service.ts';
+import type { HostJob, OwnMail } from '../../ground/protocol/service.ts';
 import { isOwn } from './directories.ts';
 import { createHookCalls } from './hook-calls.ts';
 import type { HookName } from './hook-messages.ts';
 import { createDesk, type KeptRun, type LifeContext, Outdated, type Wish } from './job-desk.ts';
 import { createJobRuns } from './job-runs.ts';
 import { findDirectory, moveDirectory, removeJobDirectory } from './move-directory.ts';
+import { readOwnMail } from './read-own-mail.ts';
 
 export interface JobLife {
   readonly job: HostJob;
@@ -114,20 +115,33 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
       await afterHook('finalize', ({ metadata }) => begin('COMPLETED', { metadata }));
       return true;
     },
-    COMPLETED: () => rest('complete'),
+    COMPLETED: () => rest('complete', withMail),
     ARCHIVED: () => rest('archive'),
     EXPIRED: () => rest('expire'),
     FAILED: async () => false,
     CANCELLED: async () => false,
   };
 
-  const rest = async (hook: HookName): Promise<boolean> => {
+  const rest = async (hook: HookName, next = settle): Promise<boolean> => {
     if (desk.job.settled) return false;
-    await afterHook(hook, async ({ metadata }) => {
-      await report('settle', { metadata });
-      mend({ settled: true, metadata });
-    });
+    await afterHook(hook, ({ metadata }) => next(metadata));
     return true;
+  };
+
+  const settle = async (metadata: HostJob['metadata'], mail?: OwnMail | null): Promise<void> => {
+    await report('settle', mail === undefined ? { metadata } : { metadata, mail });
+    mend({ settled: true, metadata });
+  };
+
+  /** The author's own words for the user, where there are any and somebody to read them. */
+  const withMail = async (metadata: HostJob['metadata']): Promise<void> => {
+    if (desk.job.contact === null || !context.mailsUsers || !context.hasHooks.has('mail')) return settle(metadata);
+    mend({ metadata });
+    await afterHook('mail', async (outcome) => {
+      const read = readOwnMail(outcome.value);
+      if (!read.ok) return fail({ hook: 'mail', message: read.message, stack: null }, { metadata: outcome.metadata });
+      return settle(outcome.metadata, read.mail);
+    });
   };
 
   const takeSlot = async (isFirst: boolean): Promise<void> => {
