@@ -1,5 +1,6 @@
 /** How `serve` sends mail: what its options say, put together and checked. */
 import { PilotageError } from '../../ground/base/errors.ts';
+import { isMailAddress } from '../../ground/base/mail-address.ts';
 import { readSecretFile } from './secret-file.ts';
 
 export interface SmtpOptions {
@@ -77,7 +78,7 @@ function isThisMachine(host: string): boolean {
 
 function fromOf(from: string | undefined): string {
   if (from === undefined) throw wrong('--smtp needs a sender that its server accepts: give --mail-from ADDRESS');
-  if (/^[^\s@<>(),;:"[\]\\]+@[^\s@<>(),;:"[\]\\]+$/.test(from)) return from;
+  if (isMailAddress(from)) return from;
   throw wrong(`'${from}' of --mail-from is no mail address: write NAME@HOST`);
 }
 

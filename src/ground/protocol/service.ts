@@ -1,5 +1,6 @@
 /** Services: modules that define one kind of job by its hooks, the hosts that run them, and their jobs' life. */
 import Type from 'typebox';
+import { MAIL_ADDRESS } from '../base/mail-address.ts';
 import { JobState } from './job-state.ts';
 import { Count, closed, nullable, Seconds, Time } from './schema.ts';
 import { Progress } from './task.ts';
@@ -11,8 +12,7 @@ const Reason = Type.String({ maxLength: 4000 });
 /** JSON with keys of the service's own. */
 const Fields = Type.Record(Type.String(), Type.Unknown());
 
-/** One plain address, with nothing that a header or a list of addresses could be made of. */
-const MailAddress = Type.String({ maxLength: 256, pattern: '^[^\\s@<>(),;:"\\[\\]\\\\]+@[^\\s@<>(),;:"\\[\\]\\\\]+$' });
+const MailAddress = Type.String({ maxLength: 256, pattern: MAIL_ADDRESS });
 const WebhookUrl = Type.String({ maxLength: 2048, pattern: '^https?://[^\\s/@]+(/[^\\s]*)?$' });
 
 /** The process that runs a service's hooks. `process` tells it from all others, also from later ones with its number. */
@@ -174,7 +174,7 @@ export const ServiceJobRequest = closed({
   name: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
   requestId: Type.Optional(Type.String({ minLength: 8, maxLength: 128 })),
   parameters: Type.Optional(Fields),
-  contact: Type.Optional(Type.String({ maxLength: 256, pattern: '^[^\\s@]+@[^\\s@]+$' })),
+  contact: Type.Optional(MailAddress),
   directory: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
   secret: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{22,128}$' })),
   /** Numbers of jobs that have to be complete first. */

@@ -1,5 +1,6 @@
 import type { Transporter } from 'nodemailer';
 import { messageOf } from '../../ground/base/errors.ts';
+import { isMailAddress } from '../../ground/base/mail-address.ts';
 import type { ComposedMail } from './compose-mail.ts';
 import type { Delivery } from './delivery.ts';
 
@@ -26,6 +27,9 @@ const SILENCE_MS = 60_000;
 export function createMailSender(smtp: SmtpSettings): (mail: Mail, signal: AbortSignal) => Promise<Delivery> {
   let opened: Promise<Transporter> | undefined;
   return async ({ uid, to, subject, text }, signal) => {
+    // The library would read an address as a list of several.
+    if (!isMailAddress(to))
+      return { outcome: 'refused', error: `'${to.slice(0, 100)}' is no mail address`, isWayBlocked: false };
     try {
       opened ??= open(smtp);
       const transport = await opened;

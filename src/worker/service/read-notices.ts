@@ -1,5 +1,6 @@
 /** Who is told of a service's jobs: the keys `mail` and `webhooks` of its file. */
 import type { PilotageError } from '../../ground/base/errors.ts';
+import { isMailAddress } from '../../ground/base/mail-address.ts';
 
 export interface NoticesConfig {
   /** `admins` are told of failures; `users`: users are told when their jobs are complete. */
@@ -10,7 +11,6 @@ export interface NoticesConfig {
 type Wrong = (what: string) => PilotageError;
 
 const MOST = 20;
-const ADDRESS = /^[^\s@<>(),;:"[\]\\]+@[^\s@<>(),;:"[\]\\]+$/;
 
 export function readNotices({ mail, webhooks }: Readonly<Record<string, unknown>>, wrong: Wrong): NoticesConfig {
   const { admin, user, ...strange } = keysOf(mail, wrong);
@@ -37,7 +37,7 @@ function listOf(given: unknown, what: string, wrong: Wrong): string[] {
 }
 
 function addressOf(text: string, wrong: Wrong): string {
-  if (text.length <= 256 && ADDRESS.test(text)) return text;
+  if (isMailAddress(text)) return text;
   throw wrong(`'${text}' of 'mail.admin' is no mail address: write NAME@HOST, and several as a list`);
 }
 
