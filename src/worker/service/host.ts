@@ -34,6 +34,8 @@ export interface Host {
   readonly done: Promise<void>;
   /** Hooks may come to their end for so long; 10 s unless given. */
   stop(graceSeconds?: number): void;
+  /** Something is wrong with this process itself: the host ends, and tells its server why. */
+  fail(error: unknown): void;
   /** Ends at once and tells nobody, as if it had been killed. */
   abandon(): void;
 }
@@ -228,6 +230,7 @@ function runHost(
   return {
     name: loaded.name,
     done: all(),
+    fail: end,
     abandon() {
       isAbandoned = true;
       ended.abort(new Error('the host was abandoned'));

@@ -44,13 +44,14 @@ export interface TakenLetter {
 const MOST_TOLD = 200;
 
 function isReady(db: Db, { channel, server, aliveWithinMs, except }: Deliverer): Sql {
-  const alive = sql`select id from servers where alive_at >= ${db.now - aliveWithinMs} or id = ${server}`;
+  const alive = sql`select id from servers where alive_at >= ${db.now - aliveWithinMs}`;
   const busy =
     except.length === 0
       ? EMPTY
       : sql`and l.address not in (select m_a from ${db.table({ m_a: ['text', except] })} as busy)`;
   return sql`l.channel = ${channel} and l.state = 'waiting' and l.due_at <= ${db.now}
-    and (l.server_id is null or l.lease_until <= ${db.now} or l.server_id not in (${alive})) ${busy}`;
+    and (l.server_id is null or l.lease_until <= ${db.now} 
+      or (l.server_id <> ${server} and l.server_id not in (${alive}))) ${busy}`;
 }
 
 /** Is there a letter to take, and if not: in how many milliseconds will there be one, as far as is known? */
