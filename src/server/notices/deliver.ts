@@ -47,7 +47,7 @@ export function startDelivering(options: ChannelOptions): Delivering {
 
   const deliver = async (letter: TakenLetter): Promise<void> => {
     const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(settings.tryMs)]);
-    const delivery = await options.deliver(letter, signal);
+    const delivery = await tryTo(() => options.deliver(letter, signal));
     const error = delivery.outcome === 'sent' ? null : delivery.error;
     const { firstPauseMs, longestPauseMs, giveUpMs } = settings;
     const state = await store.finishLetter({
@@ -147,4 +147,13 @@ export function startDelivering(options: ChannelOptions): Delivering {
       clearTimeout(timer);
     },
   };
+}
+
+/** What goes wrong before anything is sent is a failure as any other: it is kept, and tried again. */
+async function tryTo(deliver: () => Promise<Delivery>): Promise<Delivery> {
+  try {
+    return await deliver();
+  } catch (error) {
+    return { outcome: 'failed', error: messageOf(error), isWayBlocked: false };
+  }
 }

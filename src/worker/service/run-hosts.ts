@@ -28,7 +28,8 @@ export function runHosts({ homes, ...options }: HostsOptions): Hosts {
       writeHostState(home, runningNow(host.name, config.project));
       if (stopping.signal.aborted) host.stop();
       else stopping.signal.addEventListener('abort', () => host.stop());
-      failing.signal.addEventListener('abort', () => host.fail(failing.signal.reason));
+      if (failing.signal.aborted) host.fail(failing.signal.reason);
+      else failing.signal.addEventListener('abort', () => host.fail(failing.signal.reason));
       await host.done;
       writeHostState(home, { state: 'stopped', at: new Date().toISOString(), reason: null });
       return true;

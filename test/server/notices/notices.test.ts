@@ -4,6 +4,7 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { NOTICED } from '../../../src/server/core/notice.ts';
+import type { LinkOf } from '../../../src/server/notices/compose-mail.ts';
 import { type NoticesOptions, startNotices } from '../../../src/server/notices/notices.ts';
 import type { SmtpSettings } from '../../../src/server/notices/send-mail.ts';
 import { DEFAULT_NOTICES, type NoticeSettings } from '../../../src/server/notices/settings.ts';
@@ -12,6 +13,7 @@ import { type MailServer, missingExim, startExim } from '../../support/exim.ts';
 import { startHookReceiver } from '../../support/hook-receiver.ts';
 import { memoryLog } from '../../support/memory-log.ts';
 import { noticedService, TOLD } from '../../support/noticed-service.ts';
+import { type OpenedStore, openStores } from '../../support/open-stores.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { waitUntil } from '../../support/wait-until.ts';
 
@@ -34,12 +36,18 @@ const smtpOf = (port: number, over: Partial<SmtpSettings> = {}): SmtpSettings =>
 /** Short pauses, so that nothing is waited for that is not meant. */
 const QUICK: Partial<NoticeSettings> = { firstPauseMs: 50, longestPauseMs: 200, lookMs: 200 };
 
-async function opened() {
+async function opened(given?: OpenedStore) {
   const directory = temporaryDirectory();
-  const store = await openSqlite(directory);
+  const store = given?.store ?? (await openSqlite(directory));
   const log = memoryLog();
   const start = (
-    over: { smtp?: SmtpSettings; settings?: Partial<NoticeSettings>; key?: string; serverId?: string } = {},
+    over: {
+      smtp?: SmtpSettings;
+      settings?: Partial<NoticeSettings>;
+      key?: string;
+      serverId?: string;
+      linkOf?: LinkOf;
+    } = {},
   ) => {
     const { smtp, settings, key } = over;
     const options: NoticesOptions = {
@@ -48,14 +56,14 @@ async function opened() {
       serverId: over.serverId ?? 'server',
       settings: { ...DEFAULT_NOTICES, ...QUICK, ...settings },
       hooks: { version: 'test', ...(key === undefined ? {} : { key }) },
-      linkOf: ({ project, number, uid }) => `https://x.org/${project}/${number}/${uid}`,
+      linkOf: over.linkOf ?? (({ project, number, uid }) => `https://x.org/${project}/${number}/${uid}`),
       ...(smtp === undefined ? {} : { smtp }),
     };
     const notices = startNotices(options);
     onTestFinished(() => notices.stop());
     return notices;
   };
-  onTestFinished(() => store.close());
+  onTestFinished(() => (given ? given.close() : store.close()));
   return { store, log, start, directory };
 }
 
@@ -218,23 +226,40 @@ test('a redirection is not followed, and a receiver that is gone for good is giv
   expect(to.received).toEqual([]);
 });
 
-test('two servers deliver each letter once', async () => {
+test.each(openStores())('two servers of one %s deliver each letter once', async (_name, open) => {
   const receiver = await startHookReceiver();
   onTestFinished(() => receiver.stop());
-  const { store, start } = await opened();
+  const { store, start } = await opened(await open());
   for (const serverId of ['a', 'b']) {
     const lease = { heartbeatMs: 1, leaseMs: 2 };
     await store.startServer({ id: serverId, host: 'h', pid: 1, ticketKey: 'k', lease, aliveWithinMs: 60_000 });
     start({ serverId });
   }
-  const { failNew, id } = await noticedService(store, { told: { admins: [], users: true, webhooks: [receiver.url] } });
-  for (let n = 0; n < 50; n += 1) {
+  const webhooks = Array.from({ length: 5 }, (_, n) => `${receiver.url}/${n}`);
+  const { failNew, id } = await noticedService(store, { told: { admins: [], users: true, webhooks } });
+  for (let n = 0; n < 20; n += 1) {
     await failNew();
     store.tell(NOTICED);
   }
   await waitUntil('all are told', async () => (await store.countLetters({ serviceId: id })).waiting === 0);
-  expect(receiver.received).toHaveLength(50);
-  expect(new Set(receiver.received.map(({ headers }) => headers['x-pilotage-event'])).size).toBe(50);
+  expect(receiver.received).toHaveLength(100);
+  expect(new Set(receiver.received.map(({ headers }) => headers['x-pilotage-event'])).size).toBe(100);
+});
+
+test('a mail that cannot be written is tried again, and says why', async () => {
+  const { store, start } = await opened();
+  const { add, lead, id } = await noticedService(store);
+  await lead(await add(), 'COMPLETED');
+  start({
+    smtp: smtpOf(1),
+    linkOf: () => {
+      throw new Error('the key of links is gone');
+    },
+  });
+  await waitUntil('it says so', async () =>
+    (await store.countLetters({ serviceId: id })).lastError?.includes('the key of links'),
+  );
+  expect(await store.countLetters({ serviceId: id })).toMatchObject({ waiting: 1, failed: 0 });
 });
 
 test('without a mail server mails are kept, and sent when there is one', async () => {
