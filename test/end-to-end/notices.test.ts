@@ -92,6 +92,16 @@ describe.skipIf(noExim)('mail', () => {
     expect((await serviceOf(server, 'told')).notices).toEqual({ waiting: 0, failed: 0, lastError: null });
   });
 
+  test('a user is told at once, not at the next look of the server', async () => {
+    await host(server, serviceHome(moduleOf('prompt')));
+    const begun = performance.now();
+    for (let n = 0; n < 6; n += 1) {
+      await add(server, 'prompt', `prompt-${n}@example.org`);
+      await letterTo(`prompt-${n}@example.org`);
+    }
+    expect(performance.now() - begun).toBeLessThan(15_000);
+  });
+
   test('the author writes the mail, or wants none; a hook that throws, or writes no mail, fails the job', async () => {
     const mail = `complete(job) { job.metadata.seen = 'yes'; },
       mail(job, service) {

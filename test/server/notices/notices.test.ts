@@ -151,7 +151,7 @@ test('a mail server that says nothing does not keep a letter for ever, nor the s
   await lead(await add(), 'COMPLETED');
   const { port } = mute.address() as { port: number };
   const notices = start({ smtp: smtpOf(port), settings: { tryMs: 300 } });
-  await waitUntil('it is tried again', () => sockets.length > 1);
+  await waitUntil('it is tried again', () => sockets.length > 1, 10);
   expect(await store.countLetters({ serviceId: id })).toMatchObject({ waiting: 1 });
   await notices.stop();
 });
@@ -209,6 +209,33 @@ test('a web hook that is down, then up, gets all events; another one, which gets
   await down.start();
   await waitUntil('the other too', async () => (await store.countLetters({ serviceId: id })).waiting === 0);
   expect([...numbers(down)].sort()).toEqual([...jobs].sort());
+});
+
+test('a web hook that never answers holds up no other one', async () => {
+  const [mute, up] = [await startHookReceiver(), await startHookReceiver()];
+  onTestFinished(async () => void (await Promise.all([mute.stop(), up.stop()])));
+  mute.answer('nothing');
+  const { store, start } = await opened();
+  const webhooks = [mute.url, up.url];
+  const { failNew } = await noticedService(store, { told: { admins: [], users: true, webhooks } });
+  for (let n = 0; n < 20; n += 1) await failNew();
+  start();
+  await waitUntil('the other has them all', () => up.received.length === 20, 8);
+  expect(mute.received).toHaveLength(1);
+});
+
+test('what is written is delivered at once, not at the next look', async () => {
+  const receiver = await startHookReceiver();
+  onTestFinished(() => receiver.stop());
+  const { store, start } = await opened();
+  const { failNew } = await noticedService(store, { told: { admins: [], users: true, webhooks: [receiver.url] } });
+  await failNew();
+  start({ settings: { lookMs: 600_000 } });
+  for (let n = 1; n < 4; n += 1) {
+    await waitUntil('it is told', () => receiver.received.length === n);
+    await failNew();
+    store.tell(NOTICED);
+  }
 });
 
 test('a redirection is not followed, and a receiver that is gone for good is given up', async () => {
