@@ -307,7 +307,7 @@ test('without a mail server mails are kept, and sent when there is one', async (
 
 test('a host that went silent is missed by a server that was there to hear it; old letters are removed', async () => {
   const { store, start, directory } = await opened();
-  const silent = await noticedService(store, { leaseMs: -60_000 });
+  const silent = await noticedService(store, { leaseMs: -200_000 });
   const { failNew } = await noticedService(store);
   await failNew();
   start({ smtp: smtpOf(1), settings: { roundMs: 20, silentMs: 100_000, giveUpMs: 0, keepMs: -1000 } });
