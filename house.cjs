@@ -9,6 +9,7 @@ const HOUSE = {
   'server/store': ['server/core', 'ground/base'],
   'server/access': ['server/store', 'server/core', 'ground/base'],
   'server/blobs': ['server/store', 'ground/content', 'ground/base'],
+  'server/notices': ['server/store', 'server/core', 'ground/base'],
   'server/pool': ['server/store', 'server/access', 'server/blobs', 'ground/content', 'server/core', 'ground/base'],
   'server/web': ['server/access', 'ground/protocol', 'ground/base'],
   'server/http': [

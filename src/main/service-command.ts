@@ -44,6 +44,10 @@ async function run(options: ServiceHostOptions): Promise<number> {
     asked = true;
     hosts.stop();
   };
+  process.once('uncaughtException', (error) => {
+    log.error({ err: error }, 'the host ends: something is wrong with it');
+    hosts.fail(error);
+  });
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop);
   try {
     return await hosts.done;

@@ -3,6 +3,7 @@ import type { Transport } from '../../ground/client/transport.ts';
 import type { Site } from '../../ground/protocol/site.ts';
 import type { SiteCheck } from '../../ground/protocol/site-check.ts';
 import type { S3Access } from './s3-file.ts';
+import type { SmtpAccess } from './smtp-options.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 
 export interface OutputStream extends NodeJS.WritableStream {
@@ -59,7 +60,13 @@ export interface ServiceCommands {
 }
 
 export type BackgroundState = { readonly log: string } & (
-  | { readonly state: 'running'; readonly process: { readonly pid: number }; readonly since: string }
+  | {
+      readonly state: 'running';
+      readonly process: { readonly pid: number };
+      readonly since: string;
+      readonly service: string;
+      readonly project: string;
+    }
   | { readonly state: 'stopped' | 'failed'; readonly at: string; readonly reason: string | null }
 );
 
@@ -213,6 +220,12 @@ export interface ServeOptions {
   readonly couchdbTlsListen?: { readonly host: string; readonly port: number };
   readonly heartbeatSeconds?: number;
   readonly leaseSeconds?: number;
+  /** How mails go out; without it they are kept. */
+  readonly smtp?: SmtpAccess;
+  /** Failures of a service within this go into one mail. */
+  readonly mailWindowSeconds?: number;
+  /** What calls of web hooks are signed with. */
+  readonly webhookKey?: string;
   /** How often `--verbose` was given. */
   readonly verbose: number;
 }

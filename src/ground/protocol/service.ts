@@ -1,5 +1,6 @@
 /** Services: modules that define one kind of job by its hooks, the hosts that run them, and their jobs' life. */
 import Type from 'typebox';
+import { MAIL_ADDRESS } from '../base/mail-address.ts';
 import { JobState } from './job-state.ts';
 import { Bytes, Count, closed, DigestText, nullable, Seconds, Time } from './schema.ts';
 import { Progress } from './task.ts';
@@ -10,6 +11,9 @@ const JobNumber = Type.String({ pattern: '^[0-9.]+$', maxLength: 64 });
 const Reason = Type.String({ maxLength: 4000 });
 /** JSON with keys of the service's own. */
 const Fields = Type.Record(Type.String(), Type.Unknown());
+
+const MailAddress = Type.String({ maxLength: 256, pattern: MAIL_ADDRESS });
+const WebhookUrl = Type.String({ maxLength: 2048, pattern: '^https?://[^\\s/@]+(/[^\\s]*)?$' });
 
 /** The process that runs a service's hooks. `process` tells it from all others, also from later ones with its number. */
 export const HostFacts = closed({
@@ -38,11 +42,22 @@ export const HostRequest = closed({
   ),
   /** The session of a host that is known to be dead. */
   takeOver: Type.Optional(Count),
+  /** `admins` are told of failures; `users`: whoever a job is for is told when it is complete. */
+  mail: Type.Optional(closed({ admins: Type.Array(MailAddress, { maxItems: 20 }), users: Type.Boolean() })),
+  /** Called at every end of a job. */
+  webhooks: Type.Optional(Type.Array(WebhookUrl, { maxItems: 20 })),
 });
 export type HostRequest = Type.Static<typeof HostRequest>;
 
 /** `session` is the fence: the next host has a higher one, and this one's changes are refused from then on. */
-export const HostReply = closed({ session: Count, secret: Type.String(), leaseSeconds: Type.Number(), now: Time });
+export const HostReply = closed({
+  session: Count,
+  secret: Type.String(),
+  leaseSeconds: Type.Number(),
+  now: Time,
+  /** What whoever runs the host should know. */
+  warnings: Type.Array(Type.String()),
+});
 export type HostReply = Type.Static<typeof HostReply>;
 
 export const ServiceView = closed({
@@ -61,6 +76,8 @@ export const ServiceView = closed({
   endReason: nullable(Type.String()),
   /** How many jobs are in each state. */
   counts: Type.Record(Type.String(), Count),
+  /** Mails and calls of web hooks: still to be delivered, given up, and why. */
+  notices: closed({ waiting: Count, failed: Count, lastError: nullable(Type.String()) }),
 });
 export type ServiceView = Type.Static<typeof ServiceView>;
 
@@ -128,6 +145,13 @@ export type HostPollReply = Type.Static<typeof HostPollReply>;
 const ChangeKind = Type.Unsafe<'begin' | 'arrive' | 'settle' | 'tell' | 'gone'>(
   Type.Union(['begin', 'arrive', 'settle', 'tell', 'gone'].map((kind) => Type.Literal(kind))),
 );
+/** `{link}` in the text becomes the address of the job's results. */
+export const OwnMail = closed({
+  subject: Type.Optional(Type.String({ maxLength: 1000 })),
+  text: Type.String({ maxLength: 100_000 }),
+});
+export type OwnMail = Type.Static<typeof OwnMail>;
+
 /**
  * What a host says of a job. `begin` is committed before the directory moves, `arrive` after it; `settle` when the hook
  * of a state is through in which a job rests; `gone` when nothing of it is left.
@@ -148,6 +172,8 @@ export const JobChange = closed({
   results: Type.Optional(JobResults),
   /** The end of what its hooks have logged so far. */
   log: Type.Optional(Type.String({ maxLength: 70_000 })),
+  /** With `settle` in COMPLETED: what the user is told in place of the usual; null: nothing. */
+  mail: Type.Optional(nullable(OwnMail)),
 });
 export type JobChange = Type.Static<typeof JobChange>;
 
@@ -174,7 +200,7 @@ export const ServiceJobRequest = closed({
   name: Type.Optional(Type.String({ minLength: 1, maxLength: 256, pattern: '^[^\\u0000]*$' })),
   requestId: Type.Optional(Type.String({ minLength: 8, maxLength: 128, pattern: '^[^\\u0000]*$' })),
   parameters: Type.Optional(Fields),
-  contact: Type.Optional(Type.String({ maxLength: 256, pattern: '^[^\\s\\u0000@]+@[^\\s\\u0000@]+$' })),
+  contact: Type.Optional(MailAddress),
   directory: Type.Optional(Type.String({ minLength: 1, maxLength: 255, pattern: '^[^\\u0000]*$' })),
   files: Type.Optional(Type.Array(JobFile, { maxItems: 10_000 })),
   /** Numbers of jobs that have to be complete first. */

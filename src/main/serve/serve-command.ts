@@ -16,6 +16,7 @@ import { registerApi } from '../../server/http/api.ts';
 import { registerDocuments } from '../../server/http/documents.ts';
 import { registerHealth } from '../../server/http/health.ts';
 import { registerMetrics } from '../../server/http/metrics.ts';
+import type { Notices } from '../../server/notices/notices.ts';
 import { startKeeper } from '../../server/pool/keeper.ts';
 import { createLinks } from '../../server/pool/links.ts';
 import type { Parts } from '../../server/pool/parts.ts';
@@ -34,6 +35,7 @@ import { type CouchdbPorts, openCouchdbPorts, refuseOpenCouchdb } from './couchd
 import { linkKey } from './link-key.ts';
 import { type Address, isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
+import { openNotices } from './open-notices.ts';
 import { serverFiles } from './server-files.ts';
 
 /** Builds a server, runs it until SIGTERM or SIGINT, and takes it apart in order. Resolves with the exit code. */
@@ -132,6 +134,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const face = openFace({ parts, pool, access, users, directory: join(options.data, 'views'), log });
   registerCouchdb(app, face.house, '/couchdb');
   let couchdb: CouchdbPorts | undefined;
+  let notices: Notices | undefined;
   try {
     const address = await listen(app, { host, port: options.listen?.port }, files);
     couchdb = await openCouchdbPorts({ options, access, log, house: face.house, certificate });
@@ -140,6 +143,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     publicUrl = options.publicUrl ?? url;
     files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
     sayWhere(url, certificate, address.insteadOf, options);
+    notices = openNotices({ options, store, log, serverId: id, settings, links: parts.links });
     for (const one of couchdb.urls) process.stdout.write(`  for clients of CouchDB: ${one}\n`);
     const workers = await startLocalWorkers({
       count: options.workers,
@@ -158,7 +162,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   } finally {
     closing.abort();
     await Promise.all([app.close(), couchdb?.close()]);
-    await Promise.all([keeper.stop(), remover.stop(), face.close()]);
+    await Promise.all([keeper.stop(), remover.stop(), face.close(), notices?.stop()]);
   }
 }
 
@@ -178,7 +182,7 @@ function settingsOf(options: ServeOptions): PoolSettings {
     );
   const blobGraceMs =
     options.blobGraceSeconds === undefined ? DEFAULT_SETTINGS.blobGraceMs : options.blobGraceSeconds * 1000;
-  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs, blobGraceMs };
+  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs, blobGraceMs, hasSmtp: options.smtp !== undefined };
 }
 
 async function certificateOf(options: ServeOptions): Promise<Certificate | null> {

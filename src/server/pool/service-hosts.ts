@@ -25,6 +25,8 @@ export interface HostRequestFacts {
   readonly expireSeconds: number | null;
   readonly limits?: { readonly waiting?: number | undefined; readonly perUser?: number | undefined } | undefined;
   readonly takeOver?: number | undefined;
+  readonly mail?: { readonly admins: readonly string[]; readonly users: boolean } | undefined;
+  readonly webhooks?: readonly string[] | undefined;
 }
 
 /** Whom a host is: its service, its session, and the session's secret. */
@@ -55,6 +57,7 @@ export async function hostService(
     expireMs: ms(facts.expireSeconds),
     mostWaiting: facts.limits?.waiting ?? null,
     mostOfOwner: facts.limits?.perUser ?? null,
+    told: { admins: facts.mail?.admins ?? [], users: facts.mail?.users ?? true, webhooks: facts.webhooks ?? [] },
     host: JSON.stringify(facts.host),
     secretHash: sha256(secret),
     leaseMs: LEASE_MS,
@@ -62,7 +65,22 @@ export async function hostService(
   });
   if (!made.ok) throw taken(made.row);
   parts.signals.service(made.id);
-  return { session: made.number, secret, leaseSeconds: LEASE_MS / 1000, now: time(made.now) };
+  const warnings = await warningsOf(parts, made.id, (facts.mail?.admins.length ?? 0) > 0);
+  return { session: made.number, secret, leaseSeconds: LEASE_MS / 1000, now: time(made.now), warnings };
+}
+
+/** What whoever hosts the service should know of its notices. */
+async function warningsOf(parts: Parts, serviceId: number, hasAdmins: boolean): Promise<string[]> {
+  const { waitingMails, failed, lastError } = await parts.store.countLetters({ serviceId });
+  const waiting = `${waitingMails} ${waitingMails === 1 ? 'mail of this service waits' : 'mails of this service wait'}`;
+  const none = "this server has no SMTP server ('pilotage serve --smtp')";
+  return [
+    ...(parts.settings.hasSmtp || (waitingMails === 0 && !hasAdmins)
+      ? []
+      : [waitingMails === 0 ? `${none}: mails of this service will be kept` : `${waiting}: ${none}`]),
+    ...(parts.settings.hasSmtp && waitingMails > 0 ? [`${waiting}${lastError === null ? '' : `: ${lastError}`}`] : []),
+    ...(failed > 0 ? [`${failed} notices of this service were given up: ${lastError ?? ''}`] : []),
+  ];
 }
 
 function taken(row: ServiceRow): PilotageError {
@@ -89,7 +107,8 @@ function replaced(service: string): PilotageError {
 
 export async function leaveService(parts: Parts, who: Principal, host: HostSession, reason: string | null) {
   const left = await parts.store.leaveService({ ...(await keyOf(parts, who, host)), reason });
-  if (!left) throw replaced(host.service);
+  if (left === null) throw replaced(host.service);
+  if (left > 0) parts.signals.noticed();
 }
 
 export interface PollFacts {
@@ -146,6 +165,7 @@ export interface ChangeFactsIn {
   readonly failure?: { readonly hook: string; readonly message: string } | undefined;
   readonly results?: { readonly tree: string; readonly files: number; readonly bytes: number } | undefined;
   readonly log?: string | undefined;
+  readonly mail?: { readonly subject?: string | undefined; readonly text: string } | null | undefined;
 }
 
 const REASON_LENGTH = 1000;
@@ -161,15 +181,17 @@ export async function changeJobs(parts: Parts, who: Principal, host: HostSession
   const done = await parts.store.changeServiceJobs({ ...key, leaseMs: LEASE_MS, changes: changes.map(toStored) });
   if (!done) throw replaced(host.service);
   for (const service of done.woken) parts.signals.service(service);
+  if (done.noticed > 0) parts.signals.noticed();
   return { results: done.results.map((result) => ({ ...result })) };
 }
 
-function toStored({ id, kind, step, to, directory, target, failure, ...rest }: ChangeFactsIn) {
+function toStored({ id, kind, step, to, directory, target, failure, mail, ...rest }: ChangeFactsIn) {
   if (kind === 'begin' && to === undefined)
     throw new PilotageError('bad-request', "a change that begins says what state it leads to ('to')");
   const text = (value: unknown): string | undefined => (value === undefined ? undefined : JSON.stringify(value));
   return {
     jobId: id,
+    mail,
     change: (kind === 'begin' ? { kind, step, to: to as JobState } : { kind, step }) as Parameters<
       Parts['store']['changeServiceJobs']
     >[0]['changes'][number]['change'],

@@ -42,6 +42,17 @@ async function viewOfService(parts: Parts, row: ServiceRow) {
     endedAt: timeOrNull(row.ended_at),
     endReason: row.end_reason,
     counts: await parts.store.countServiceJobs({ serviceId: row.id }),
+    notices: await noticesOf(parts, row.id),
+  };
+}
+
+async function noticesOf(parts: Parts, serviceId: number) {
+  const { waiting, waitingMails, failed, lastError } = await parts.store.countLetters({ serviceId });
+  const noSmtp = waitingMails > 0 && !parts.settings.hasSmtp;
+  return {
+    waiting,
+    failed,
+    lastError: noSmtp ? "this server has no SMTP server ('pilotage serve --smtp')" : lastError,
   };
 }
 

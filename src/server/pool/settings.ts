@@ -14,6 +14,8 @@ export interface PoolSettings {
   readonly maxLockMs: number;
   /** So often a token is given back after silence. */
   readonly maxScrubs: number;
+  /** Mails go out; otherwise they are kept. */
+  readonly hasSmtp: boolean;
 }
 
 export const DEFAULT_SETTINGS: PoolSettings = {
@@ -26,4 +28,5 @@ export const DEFAULT_SETTINGS: PoolSettings = {
   // Five days: the longest wall time of many a cluster.
   maxLockMs: 432_000_000,
   maxScrubs: 3,
+  hasSmtp: false,
 };

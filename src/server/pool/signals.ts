@@ -1,3 +1,4 @@
+import { NOTICED } from '../core/notice.ts';
 import type { Store } from '../store/store.ts';
 
 /**
@@ -13,6 +14,8 @@ export interface Signals {
   changed(submission: number): void;
   /** Somebody other than its host did something to a job of a service. */
   service(service: number): void;
+  /** There are mails, or calls of web hooks, to deliver. */
+  noticed(): void;
   /** A task's output grew. */
   logged(task: string): void;
   /** Resolves with `note` when one of the topics is signalled, with `time` after the time, with `end` when the signal aborts. */
@@ -38,6 +41,7 @@ export function createSignals(store: Store): Signals {
     session: (session) => store.tell(sessionTopic(session)),
     changed: (submission) => store.tell(submissionTopic(submission)),
     service: (service) => store.tell(serviceTopic(service)),
+    noticed: () => store.tell(NOTICED),
     logged: (task) => store.tell(logTopic(task)),
     wait: (topics, waitMs, end) => waitFor(waiters, topics, waitMs, end),
   };

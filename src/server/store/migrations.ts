@@ -325,6 +325,30 @@ create index job_blobs_job on job_blobs (job_id);
 create table job_logs (job_id bigint primary key, text text not null) $CLUSTERED;
 create table installation (name text primary key, value text not null) $CLUSTERED;
 `,
+  // What is told about services, written with what it tells of. A letter goes to one address; one about failures takes in
+  // notices until it is closed, which is when it is sent first. The server 'server_id' delivers it, until 'lease_until'.
+  `
+alter table services add column mail_admins text not null default '[]';
+alter table services add column mail_users bigint not null default 1;
+alter table services add column webhooks text not null default '[]';
+alter table services add column told_host bigint not null default 0;
+create table letters (
+  id $ID, uid text not null unique, service_id bigint not null,
+  channel text not null check (channel in ('mail', 'hook')),
+  kind text not null check (kind in ('completed', 'failed', 'host-failed', 'event')), address text not null,
+  state text not null default 'waiting' check (state in ('waiting', 'sent', 'given-up')),
+  created_at bigint not null, due_at bigint not null, delayed_by bigint not null default 0, notices bigint not null default 0,
+  closed_at bigint, window_ms bigint, quiet_until bigint,
+  tries bigint not null default 0, first_try_at bigint, server_id text, lease_until bigint not null default 0,
+  last_error text, ended_at bigint
+);
+create index letters_due on letters (channel, due_at) where state = 'waiting';
+create index letters_open on letters (service_id, state) where state <> 'sent';
+create index letters_last on letters (service_id, kind, address, id);
+create index letters_ended on letters (ended_at) where ended_at is not null;
+create table notices (id $ID, letter_id bigint not null, at bigint not null, facts text not null);
+create index notices_of on notices (letter_id, id);
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

@@ -5,12 +5,14 @@ import * as blobs from './verbs/blobs.ts';
 import { changeServiceJobs } from './verbs/change-service-jobs.ts';
 import * as checkpoints from './verbs/checkpoints.ts';
 import * as databases from './verbs/databases.ts';
+import * as letters from './verbs/deliver-letters.ts';
 import * as changes from './verbs/document-changes.ts';
 import * as exchangeVerbs from './verbs/exchange.ts';
 import * as forget from './verbs/forget.ts';
 import * as gates from './verbs/gates.ts';
 import * as holders from './verbs/holders.ts';
 import * as jobs from './verbs/jobs.ts';
+import { leaveService } from './verbs/leave-service.ts';
 import { mergeRecord } from './verbs/merge-record.ts';
 import * as pilots from './verbs/pilots.ts';
 import { pollService } from './verbs/poll-service.ts';
@@ -24,6 +26,7 @@ import * as reuse from './verbs/reuse.ts';
 import * as servers from './verbs/servers.ts';
 import * as serviceJobs from './verbs/service-jobs.ts';
 import * as services from './verbs/services.ts';
+import { tellSilentHosts } from './verbs/silent-hosts.ts';
 import * as submissions from './verbs/submissions.ts';
 import * as tokens from './verbs/tokens.ts';
 import * as users from './verbs/users.ts';
@@ -66,12 +69,17 @@ export const WRITE_VERBS = {
   projectUid: jobs.projectUid,
   mergeRecord,
   hostService: services.hostService,
-  leaveService: services.leaveService,
+  leaveService,
   nudgeService: services.nudgeService,
   pollService,
   createServiceJob: serviceJobs.createServiceJob,
   wishServiceJobs,
   changeServiceJobs,
+  tellSilentHosts,
+  takeLetter: letters.takeLetter,
+  finishLetter: letters.finishLetter,
+  hastenLetters: letters.hastenLetters,
+  forgetLetters: letters.forgetLetters,
   forgetSubmission: forget.forgetSubmission,
   removeChunk: forget.removeChunk,
   registerWorker: workers.registerWorker,
@@ -139,6 +147,8 @@ export const READ_VERBS = {
   findLinkedJob: serviceJobs.findLinkedJob,
   knownServiceJobs: serviceJobs.knownServiceJobs,
   countServiceJobs: serviceJobs.countServiceJobs,
+  lettersDue: letters.lettersDue,
+  countLetters: letters.countLetters,
   listWorkers: workers.listWorkers,
   findWorker: workers.findWorker,
   getDocuments: readDocuments.getDocuments,

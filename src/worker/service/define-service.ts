@@ -86,6 +86,12 @@ export interface PostprocessJob<Parameters, Metadata> extends Job<Parameters, Me
   rescheduleRun(data?: unknown): void;
 }
 
+/** A mail to the job's user. `{link}` in the text becomes the address of the job's results. */
+export interface UserMail {
+  readonly subject?: string;
+  readonly text: string;
+}
+
 /** The service that runs the job: `config` holds the keys under `config` of its file. */
 export interface ServiceFacts {
   readonly name: string;
@@ -141,6 +147,11 @@ export interface ServiceDefinition<P extends TProperties, M extends TProperties>
   readonly finalize?: (job: Job<Static<TObject<P>>, MetadataOf<M>>, service: ServiceFacts) => Awaitable<void>;
   /** The results are where people find them. */
   readonly complete?: (job: Job<Static<TObject<P>>, MetadataOf<M>>, service: ServiceFacts) => Awaitable<void>;
+  /**
+   * What the user reads once the job is complete, in place of the usual; null: nothing. Called after `complete`, where
+   * there is somebody to be told.
+   */
+  readonly mail?: (job: Job<Static<TObject<P>>, MetadataOf<M>>, service: ServiceFacts) => Awaitable<UserMail | null>;
   /** The results are in the archive, and not to be seen any more. */
   readonly archive?: (job: Job<Static<TObject<P>>, MetadataOf<M>>, service: ServiceFacts) => Awaitable<void>;
   /** The directory is gone. */

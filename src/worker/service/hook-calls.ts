@@ -36,7 +36,7 @@ export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace)
       { signal: pace.step.signal, onProgress: (said) => sayProgress(said.fraction, said.message) },
     );
     if (pace.step.signal.aborted) throw pace.step.signal.reason;
-    if (directory !== null) desk.tellLog(await endOfLog(directory));
+    if (directory !== null) desk.tellLog((await endOfLog(directory))?.replaceAll(url, '{link}'));
     return outcome;
   };
 
@@ -60,7 +60,7 @@ export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace)
     const outcome = await callHook(hook, more);
     if (outcome.kind === 'done') return next(outcome);
     const { message, stack, metadata } = outcome;
-    await fail({ hook, message, stack }, metadata === undefined ? {} : { metadata });
+    await fail({ hook, message, stack }, { metadata: metadata ?? desk.job.metadata });
   };
 
   return { sayProgress, afterHook };

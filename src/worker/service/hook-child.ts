@@ -19,6 +19,7 @@ const HOOKS: readonly HookName[] = [
   'postprocess',
   'finalize',
   'complete',
+  'mail',
   'archive',
   'expire',
 ];

@@ -2,7 +2,16 @@
 import type { HostJob } from '../../ground/protocol/service.ts';
 import type { RunResults, ServiceFacts } from './define-service.ts';
 
-export type HookName = 'preprocess' | 'run' | 'rerun' | 'postprocess' | 'finalize' | 'complete' | 'archive' | 'expire';
+export type HookName =
+  | 'preprocess'
+  | 'run'
+  | 'rerun'
+  | 'postprocess'
+  | 'finalize'
+  | 'complete'
+  | 'mail'
+  | 'archive'
+  | 'expire';
 
 export type HookJob = Pick<
   HostJob,

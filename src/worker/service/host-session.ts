@@ -10,6 +10,8 @@ export type ChangeAnswer = { readonly ok: boolean; readonly refusal?: string; re
 /** A service at its server, as the one host that it has. */
 export interface HostSession {
   readonly number: number;
+  /** What whoever runs the host should know. */
+  readonly warnings: readonly string[];
   change(changes: readonly JobChange[], signal: AbortSignal): Promise<readonly ChangeAnswer[]>;
   /** `isWaiting`: until there is something. */
   poll(from: { after: number; nudged: number; isWaiting: boolean }, signal: AbortSignal): Promise<HostPollReply>;
@@ -32,7 +34,7 @@ export async function openHostSession(
   const before = await serviceIfThere(client, at);
   const takeOver = before?.host && (isTakeOver || isDead(before.host.process)) ? { takeOver: before.host.session } : {};
   const host = { host: hostname(), pid: process.pid, process: JSON.stringify(thisProcess()), version };
-  const { session, secret } = await client.call(workerCalls.hostService, {
+  const { session, secret, warnings } = await client.call(workerCalls.hostService, {
     params: at,
     body: { ...facts, host, ...takeOver },
   });
@@ -40,6 +42,7 @@ export async function openHostSession(
   const headers = { 'x-pilotage-session': secret };
   return {
     number: session,
+    warnings,
     change: async (changes, signal) => {
       const body = { changes: [...changes] };
       const { results } = await client.call(workerCalls.changeServiceJobs, { params, headers, body, signal });

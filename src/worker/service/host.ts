@@ -35,6 +35,8 @@ export interface Host {
   readonly done: Promise<void>;
   /** Hooks may come to their end for so long; 10 s unless given. */
   stop(graceSeconds?: number): void;
+  /** Something is wrong with this process itself: the host ends, and tells its server why. */
+  fail(error: unknown): void;
   /** Ends at once and tells nobody, as if it had been killed. */
   abandon(): void;
 }
@@ -60,6 +62,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
       takeOver: options.takeOver === true,
     });
     log.info({ service: loaded.name, session: session.number }, `hosting the service '${loaded.name}'`);
+    for (const warning of session.warnings) log.warn({ service: loaded.name }, warning);
     return runHost(options, { hooks, loaded, session });
   } catch (error) {
     hooks.stop();
@@ -78,7 +81,7 @@ function hookLanes({ config, environment }: HostOptions, mark: string): HookLane
 }
 
 function factsOf(loaded: LoadedService, config: ServiceConfig) {
-  const { directories, archiveSeconds, expireSeconds, limits } = config;
+  const { directories, archiveSeconds, expireSeconds, limits, mail, webhooks } = config;
   return {
     title: loaded.title,
     parameters: loaded.parameters,
@@ -86,6 +89,8 @@ function factsOf(loaded: LoadedService, config: ServiceConfig) {
     archiveSeconds,
     expireSeconds,
     limits,
+    mail: { admins: [...mail.admins], users: mail.users },
+    webhooks: [...webhooks],
   };
 }
 
@@ -120,6 +125,7 @@ function runHost(
     reporter: createReporter(session, { signal: ended.signal, log }),
     directories: config.directories,
     room: createRoom(config, log),
+    mailsUsers: config.mail.users,
     ending: ending.signal,
     signal: ended.signal,
     log,
@@ -228,6 +234,7 @@ function runHost(
   return {
     name: loaded.name,
     done: all(),
+    fail: end,
     abandon() {
       isAbandoned = true;
       ended.abort(new Error('the host was abandoned'));

@@ -4,7 +4,7 @@
  */
 import { messageOf } from '../../ground/base/errors.ts';
 import type { JobState } from '../../ground/protocol/job-state.ts';
-import type { HostJob } from '../../ground/protocol/service.ts';
+import type { HostJob, OwnMail } from '../../ground/protocol/service.ts';
 import { isOwn } from './directories.ts';
 import { createHookCalls } from './hook-calls.ts';
 import type { HookName } from './hook-messages.ts';
@@ -12,6 +12,7 @@ import { createDesk, type Facts, type KeptRun, type LifeContext, Outdated, type 
 import { bringInputs, sendResults } from './job-files.ts';
 import { createJobRuns } from './job-runs.ts';
 import { findDirectory, moveDirectory, removeJobDirectory } from './move-directory.ts';
+import { readOwnMail } from './read-own-mail.ts';
 
 export interface JobLife {
   readonly job: HostJob;
@@ -121,41 +122,59 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
       await afterHook('finalize', ({ metadata }) => begin('COMPLETED', { metadata }));
       return true;
     },
-    COMPLETED: () =>
-      rest('complete', async () => {
-        const { directory } = desk.job;
-        if (directory === null) return {};
-        const sent = await orFail('results', () => sendResults(files(), directory, context.results));
-        return sent && { results: sent.done };
-      }),
+    COMPLETED: () => rest('complete', publish),
     ARCHIVED: () => rest('archive'),
     EXPIRED: () => rest('expire'),
     FAILED: async () => false,
     CANCELLED: async () => false,
   };
 
-  /** `then`: what else has to be done before the job rests; undefined: it has failed over that. */
-  const rest = async (hook: HookName, then = async (): Promise<Facts | undefined> => ({})): Promise<boolean> => {
+  const rest = async (hook: HookName, next = settle): Promise<boolean> => {
     if (desk.job.settled) return false;
-    await afterHook(hook, async ({ metadata }) => {
-      const facts = await then();
-      if (!facts) return;
-      await report('settle', { metadata, ...facts });
-      mend({ settled: true, metadata });
-    });
+    await afterHook(hook, ({ metadata }) => next(metadata));
     return true;
+  };
+
+  const settle = async (metadata: HostJob['metadata'], facts: Facts = {}): Promise<void> => {
+    await report('settle', { metadata, ...facts });
+    mend({ settled: true, metadata });
+  };
+
+  /** Its results are where people find them before anybody is told that it is complete. */
+  const publish = async (metadata: HostJob['metadata']): Promise<void> => {
+    const { directory } = desk.job;
+    if (directory === null) return withMail(metadata, {});
+    const sent = await orFail('results', () => sendResults(files(), directory, context.results), { metadata });
+    if (sent) return withMail(metadata, { results: sent.done });
+  };
+
+  /** The author's own words for the user, where there are any and somebody to read them. */
+  const withMail = async (metadata: HostJob['metadata'], facts: Facts): Promise<void> => {
+    if (desk.job.contact === null || !context.mailsUsers || !context.hasHooks.has('mail'))
+      return settle(metadata, facts);
+    mend({ metadata });
+    await afterHook('mail', async (outcome) => {
+      const read = readOwnMail(outcome.value);
+      if (!read.ok) return fail({ hook: 'mail', message: read.message, stack: null }, { metadata: outcome.metadata });
+      const mail = read.mail && withoutLink(read.mail, desk.job.url);
+      return settle(outcome.metadata, { ...facts, ...(mail === undefined ? {} : { mail }) });
+    });
   };
 
   /** Files travel as long as the server may come back. */
   const files = () => ({ ...context, signal: pace.step.signal, patience: { seconds: TRANSFER_SECONDS } });
 
   /** Files that cannot travel fail the job. */
-  const orFail = async <T>(what: string, act: () => Promise<T>): Promise<{ readonly done: T } | undefined> => {
+  const orFail = async <T>(
+    what: string,
+    act: () => Promise<T>,
+    facts: Facts = {},
+  ): Promise<{ readonly done: T } | undefined> => {
     try {
       return { done: await act() };
     } catch (error) {
       if (pace.step.signal.aborted) throw pace.step.signal.reason;
-      await fail({ hook: what, message: messageOf(error), stack: null });
+      await fail({ hook: what, message: messageOf(error), stack: null }, facts);
       return undefined;
     }
   };
@@ -248,6 +267,12 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
       }
     },
   };
+}
+
+/** The link is a secret, and goes into the mail when that is sent: what is kept until then holds a word for it. */
+function withoutLink({ subject, text }: OwnMail, url: string): OwnMail {
+  const plain = (words: string): string => words.replaceAll(url, '{link}');
+  return { text: plain(text), ...(subject === undefined ? {} : { subject: plain(subject) }) };
 }
 
 /** After a move that failed. */

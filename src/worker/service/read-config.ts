@@ -5,9 +5,10 @@ import { parseDuration } from '../../ground/base/duration.ts';
 import { messageOf, PilotageError, systemCode } from '../../ground/base/errors.ts';
 import { parseSize } from '../../ground/base/size.ts';
 import type { Directories } from './directories.ts';
+import { type NoticesConfig, readNotices } from './read-notices.ts';
 
 /** A service's file, with all that it leaves out. Paths are absolute, times in seconds (null: for ever), sizes in bytes. */
-export interface ServiceConfig {
+export interface ServiceConfig extends NoticesConfig {
   readonly home: string;
   readonly module: string;
   readonly project: string;
@@ -41,7 +42,7 @@ const BEFORE: readonly (readonly [keyof Directories, keyof Directories | undefin
   ['CANCELLED', 'FAILED', ''],
 ];
 
-const KEYS = ['module', 'project', 'directories', 'limits', 'concurrency', 'retention', 'config'];
+const KEYS = ['module', 'project', 'directories', 'limits', 'concurrency', 'retention', 'mail', 'webhooks', 'config'];
 
 export function readServiceConfig(home: string): ServiceConfig {
   const file = path.join(home, CONFIG_FILE);
@@ -75,6 +76,7 @@ export function readServiceConfig(home: string): ServiceConfig {
     freeDisk: limits.freeDisk === undefined ? 0 : readWith(file, () => parseSize(limits.freeDisk as string)),
     archiveSeconds,
     expireSeconds,
+    ...readNotices(whole, (what) => wrong(file, what)),
     config: mapOf(file, whole.config, "'config'"),
   };
 }

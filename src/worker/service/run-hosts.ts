@@ -12,11 +12,14 @@ export interface Hosts {
   /** Resolves with the exit code when all have ended: 1 if one ended otherwise than told. */
   readonly done: Promise<number>;
   stop(): void;
+  /** Something is wrong with this process itself: all end, and tell their server why. */
+  fail(error: unknown): void;
 }
 
 /** Hosts several services in this process. What ends one leaves the others alone; why is kept in its directory. */
 export function runHosts({ homes, ...options }: HostsOptions): Hosts {
   const stopping = new AbortController();
+  const failing = new AbortController();
   const one = async (home: string): Promise<boolean> => {
     try {
       refuseSecond(home);
@@ -25,6 +28,8 @@ export function runHosts({ homes, ...options }: HostsOptions): Hosts {
       writeHostState(home, runningNow(host.name, config.project));
       if (stopping.signal.aborted) host.stop();
       else stopping.signal.addEventListener('abort', () => host.stop());
+      if (failing.signal.aborted) host.fail(failing.signal.reason);
+      else failing.signal.addEventListener('abort', () => host.fail(failing.signal.reason));
       await host.done;
       writeHostState(home, { state: 'stopped', at: new Date().toISOString(), reason: null });
       return true;
@@ -36,7 +41,11 @@ export function runHosts({ homes, ...options }: HostsOptions): Hosts {
     }
   };
   const all = Promise.all(homes.map(one));
-  return { done: all.then((ends) => (ends.every(Boolean) ? 0 : 1)), stop: () => stopping.abort() };
+  return {
+    done: all.then((ends) => (ends.every(Boolean) ? 0 : 1)),
+    stop: () => stopping.abort(),
+    fail: (error) => failing.abort(error),
+  };
 }
 
 /** The state file is another one's, who goes on. */

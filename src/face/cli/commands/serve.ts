@@ -8,8 +8,9 @@ import { defined } from '../defined.ts';
 import type { Invocation } from '../invocation.ts';
 import { duration, wholeNumber } from '../option-values.ts';
 import { readSecretFile } from '../secret-file.ts';
+import { readSmtpOptions, readWebhookKey, type SmtpOptions } from '../smtp-options.ts';
 
-interface Options {
+interface Options extends SmtpOptions {
   readonly listen?: string;
   readonly couchdbListen?: string | true;
   readonly couchdbTlsListen?: string | true;
@@ -27,6 +28,8 @@ interface Options {
   readonly blobs?: string;
   readonly blobGrace?: number;
   readonly s3File?: string;
+  readonly mailWindow?: number;
+  readonly webhookKeyFile?: string;
 }
 
 export function serveCommand(define: Define): Command {
@@ -54,7 +57,17 @@ export function serveCommand(define: Define): Command {
       '--lease <duration>',
       'how long a silent worker keeps its tasks, twice the heartbeat unless given',
       duration,
-    );
+    )
+    .option('--smtp <url>', 'the mail server: smtp://[USER@]HOST[:PORT], smtps:// for TLS from the start')
+    .option('--smtp-password-file <file>', "a file of mode 0600 with that user's password")
+    .option('--smtp-require-tls', 'never in the clear; as it is when a password goes to another machine')
+    .option('--mail-from <address>', 'the sender of all mails')
+    .option(
+      '--mail-window <duration>',
+      'failures of a service within this come in one mail, 10m unless given',
+      duration,
+    )
+    .option('--webhook-key-file <file>', 'a file of mode 0600 with the key that calls of web hooks are signed with');
 }
 
 async function serve(invocation: Invocation, options: Options): Promise<number> {
@@ -78,6 +91,9 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
       blobGraceSeconds: options.blobGrace,
       heartbeatSeconds: options.heartbeat,
       leaseSeconds: options.lease,
+      smtp: readSmtpOptions(options),
+      mailWindowSeconds: options.mailWindow,
+      webhookKey: readWebhookKey(options.webhookKeyFile),
     }),
   };
   checkLease(served);

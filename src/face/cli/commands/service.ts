@@ -20,6 +20,7 @@ const PROJECT = 'the project (PILOTAGE_PROJECT; else default)';
 const DIRECTORIES = 'directories of services, each with its service.yaml';
 /** As the init scripts of the Linux Standard Base have it: the program is not running. */
 const NOT_RUNNING = 3;
+const ASK_SECONDS = 5;
 
 export function serviceCommand(define: Define): Command {
   const of = (name: string, summary: string, act: typeof start): Command =>
@@ -106,17 +107,44 @@ async function status(invocation: Invocation, _options: object, dirs: string[]):
   const states: { home: string; state: BackgroundState | undefined }[] = [];
   for (const home of homesOf(invocation, dirs))
     states.push({ home, state: await invocation.context.service.status(home) });
-  for (const { home, state } of states) await tell(invocation, home, state);
+  for (const { home, state } of states) await tell(invocation, home, state, await noticesOf(invocation, state));
   return states.every(({ state }) => state?.state === 'running') ? EXIT.done : NOT_RUNNING;
 }
 
-async function tell(invocation: Invocation, home: string, state: BackgroundState | undefined): Promise<void> {
-  const shown = { directory: home, state: state?.state ?? 'stopped', ...defined({ reason: reasonOf(state) }) };
+type Notices = ServiceView['notices'];
+
+async function tell(
+  invocation: Invocation,
+  home: string,
+  state: BackgroundState | undefined,
+  notices?: Notices,
+): Promise<void> {
+  const shown = { directory: home, state: state?.state ?? 'stopped', ...defined({ reason: reasonOf(state), notices }) };
   await invocation.print(shown, () => {
-    if (state?.state === 'running') return `${home} is running (process ${state.process.pid})`;
+    const told = notices && noticesText(notices);
+    const more = told === undefined ? '' : `\n  ${told}`;
+    if (state?.state === 'running') return `${home} is running (process ${state.process.pid})${more}`;
     const why = reasonOf(state);
     return `${home} is stopped${why === undefined ? '' : `: ${why}`}`;
   });
+}
+
+/** What its server has not delivered yet; a server that cannot be asked says nothing of the host. */
+async function noticesOf(invocation: Invocation, state: BackgroundState | undefined): Promise<Notices | undefined> {
+  if (state?.state !== 'running') return undefined;
+  try {
+    const params = { project: state.project, service: state.service };
+    const { notices } = await invocation.client().call(calls.service, { params, timeoutSeconds: ASK_SECONDS });
+    return notices;
+  } catch {
+    return undefined;
+  }
+}
+
+function noticesText({ waiting, failed, lastError }: Notices): string | undefined {
+  if (waiting + failed === 0) return undefined;
+  const counts = [...(waiting > 0 ? [`${waiting} waiting`] : []), ...(failed > 0 ? [`${failed} given up`] : [])];
+  return `mails and web hooks: ${counts.join(', ')}${lastError === null ? '' : ` (${lastError})`}`;
 }
 
 function reasonOf(state: BackgroundState | undefined): string | undefined {
@@ -164,6 +192,7 @@ async function list(invocation: Invocation, options: InProject): Promise<number>
           .map(([state, n]) => `${n} ${state}`)
           .join(', '),
     },
+    { title: 'NOTICES', of: ({ notices }) => noticesText(notices) ?? '' },
     { title: '', of: ({ endReason }) => endReason ?? '' },
   ];
   await invocation.printList(services, () =>

@@ -3,6 +3,7 @@ import {
   type ChangeRefusal,
   dueAt,
   isActive,
+  isResting,
   judgeChange,
   type Retention,
   type ServiceChange,
@@ -15,6 +16,7 @@ import { sql } from '../sql.ts';
 import { keepJobLog, lockJobs, type ServiceJobRow, toServiceJob } from './service-jobs.ts';
 import { type HostKey, nextTouch, renewHost } from './services.ts';
 import { setWish } from './wish-service-jobs.ts';
+import { noticeJob, type OwnMail } from './write-notices.ts';
 
 /** What goes with a change; undefined leaves what is there. Texts are JSON, but for `reason`, `directory` and `target`. */
 export interface ChangeFacts {
@@ -35,6 +37,8 @@ export interface StoredChange {
   readonly jobId: number;
   readonly change: ServiceChange;
   readonly facts: ChangeFacts;
+  /** What the user is told when the job is complete, in place of the usual; null: nothing. */
+  readonly mail?: OwnMail | null | undefined;
 }
 
 export type ChangeResult =
@@ -45,6 +49,8 @@ export interface ChangesResult {
   readonly results: readonly ChangeResult[];
   /** Services with jobs that were released, or that have to end now, or whose time comes soon. */
   readonly woken: readonly number[];
+  /** How many letters have to go. */
+  readonly noticed: number;
 }
 
 /** Many changes of one host, in their order, each judged alone; null when another host took the service over. */
@@ -59,6 +65,7 @@ export async function changeServiceJobs(
   const rows = new Map((await lockJobs(db, ids)).map((row) => [row.job_id, row]));
   const woken = new Set<number>();
   const results: ChangeResult[] = [];
+  let noticed = 0;
   for (const stored of input.changes) {
     const row = rows.get(stored.jobId);
     if (!row || row.service_id !== service.id) {
@@ -73,8 +80,16 @@ export async function changeServiceJobs(
     const ended = rows.get(row.job_id) as ServiceJobRow;
     if (isSoon(db, ended)) woken.add(service.id);
     if (stored.change.kind === 'arrive') await tellDependents(db, ended, woken);
+    const state = endOf(row, judged.job, stored.change);
+    if (state !== null) noticed += await noticeJob(db, service, { row: ended, state, mail: stored.mail });
   }
-  return { results, woken: [...woken] };
+  return { results, woken: [...woken], noticed };
+}
+
+/** The end that this change has led to, if there is one: a job is complete when its hook is through. */
+function endOf(before: ServiceJobRow, job: ServiceJob, { kind }: ServiceChange): JobState | null {
+  if (job.state === 'COMPLETED') return kind === 'settle' && before.settled === 0 ? job.state : null;
+  return kind === 'arrive' && isResting(job.state) ? job.state : null;
 }
 
 /** Its host, which waits for news, would hear of it too late. */

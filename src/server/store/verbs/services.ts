@@ -27,11 +27,19 @@ export interface ServiceRow {
   readonly end_reason: string | null;
   readonly touched: number;
   readonly nudged: number;
+  /** JSON: addresses that are told of failures. */
+  readonly mail_admins: string;
+  /** 1: users are told when a job of theirs is complete. */
+  readonly mail_users: number;
+  /** JSON: URLs that are told of all ends. */
+  readonly webhooks: string;
+  /** The last host whose silence was told. */
+  readonly told_host: number;
   /** The database's time. */
   readonly now: number;
 }
 
-const service = (db: Db): Sql => sql`select s.*, p.name as project, cast(${db.now} as bigint) as now
+export const SERVICE = (db: Db): Sql => sql`select s.*, p.name as project, cast(${db.now} as bigint) as now
   from services s join projects p on p.id = s.project_id`;
 
 export interface HostInput {
@@ -44,6 +52,8 @@ export interface HostInput {
   readonly expireMs: number | null;
   readonly mostWaiting: number | null;
   readonly mostOfOwner: number | null;
+  /** Who is told of its jobs; unless given, their users. */
+  readonly told?: { readonly admins: readonly string[]; readonly users: boolean; readonly webhooks: readonly string[] };
   readonly host: string;
   readonly secretHash: string;
   readonly leaseMs: number;
@@ -63,8 +73,10 @@ export async function hostService(db: Db, input: HostInput): Promise<HostResult>
   if (!row) throw new Error('the service was not made');
   if (row.host_until > db.now && row.host_number !== input.takeOver) return { ok: false, row };
   const number = row.host_number + 1;
+  const told = input.told ?? { admins: [], users: true, webhooks: [] };
   await db.run(sql`update services set title = ${input.title}, schema = ${input.schema}, incoming = ${input.incoming},
-    archive_ms = ${input.archiveMs}, expire_ms = ${input.expireMs}, most_waiting = ${input.mostWaiting}, most_of_owner = ${input.mostOfOwner}, host_number = ${number}, host_secret = ${input.secretHash},
+    archive_ms = ${input.archiveMs}, expire_ms = ${input.expireMs}, mail_admins = ${JSON.stringify(told.admins)},
+    mail_users = ${told.users ? 1 : 0}, webhooks = ${JSON.stringify(told.webhooks)}, most_waiting = ${input.mostWaiting}, most_of_owner = ${input.mostOfOwner}, host_number = ${number}, host_secret = ${input.secretHash},
     host = ${input.host}, host_since = ${db.now}, host_until = ${db.now + input.leaseMs}, ended_at = null, end_reason = null where id = ${row.id}`);
   if (row.archive_ms !== input.archiveMs || row.expire_ms !== input.expireMs) await recount(db, row.id, input);
   return { ok: true, id: row.id, number, now: db.now };
@@ -97,16 +109,7 @@ export async function renewHost(db: Db, key: HostKey & { leaseMs: number }): Pro
 
 function lockService(db: Db, which: Sql): Promise<ServiceRow | undefined> {
   const lock = db.dialect === 'postgres' ? sql`for update of s` : EMPTY;
-  return firstRow<ServiceRow>(db, sql`${service(db)} where ${which} ${lock}`);
-}
-
-/** The host ends; why, if it was not as planned. */
-export async function leaveService(db: Db, key: HostKey & { reason: string | null }): Promise<boolean> {
-  const row = await renewHost(db, { ...key, leaseMs: 0 });
-  if (!row) return false;
-  await db.run(sql`update services set host_secret = null, host_until = 0, ended_at = ${db.now}, end_reason = ${key.reason}
-    where id = ${row.id}`);
-  return true;
+  return firstRow<ServiceRow>(db, sql`${SERVICE(db)} where ${which} ${lock}`);
 }
 
 export async function nudgeService(db: Db, input: { id: number }): Promise<number> {
@@ -121,13 +124,13 @@ export async function nextTouch(db: Db, service: number): Promise<number> {
 }
 
 export async function listServices(db: Db, input: { projectId: number }): Promise<ServiceRow[]> {
-  return db.rows<ServiceRow>(sql`${service(db)} where s.project_id = ${input.projectId} order by s.name`);
+  return db.rows<ServiceRow>(sql`${SERVICE(db)} where s.project_id = ${input.projectId} order by s.name`);
 }
 
 export async function getService(db: Db, input: { projectId: number; name: string }): Promise<ServiceRow | null> {
   const row = await firstRow<ServiceRow>(
     db,
-    sql`${service(db)} where s.project_id = ${input.projectId} and s.name = ${input.name}`,
+    sql`${SERVICE(db)} where s.project_id = ${input.projectId} and s.name = ${input.name}`,
   );
   return row ?? null;
 }
