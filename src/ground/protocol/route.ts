@@ -17,6 +17,10 @@ export interface Route<
   readonly status?: number;
   /** Bytes rather than JSON go in, out or both. */
   readonly raw?: 'in' | 'out';
+  /** Besides JSON the body may be a form, as browsers and `curl -F` send it. */
+  readonly alsoAsForm?: boolean;
+  /** Reached without a token. */
+  readonly open?: boolean;
 }
 
 export type ParamsOf<R> = R extends { params: infer P extends TSchema } ? Static<P> : undefined;

@@ -3,6 +3,7 @@ import { MissingReply, MissingRequest, ProjectUsage, QuotaRequest, UploadId, Upl
 import { CheckpointReply, CheckpointRequest } from './checkpoint.ts';
 import { ExchangeReply, ExchangeRequest, RegisterReply, RegisterRequest } from './exchange.ts';
 import { JobDetail, JobPage, JobProcesses, JobRecord, JobRequest, JobView, RecordReply } from './job.ts';
+import { LinkParams, LinkResults, LinkView } from './job-link.ts';
 import { HoldsRequest, SourceReply, SourceRequest, TicketKeys } from './peer.ts';
 import { PilotSettingsRequest, PilotsView, SiteName } from './pilot.ts';
 import {
@@ -23,9 +24,11 @@ import {
   HostRequest,
   KnownReply,
   KnownRequest,
+  ServiceForm,
   ServiceJobReply,
   ServiceJobRequest,
   ServiceName,
+  ServiceQueue,
   ServiceView,
   WishReply,
   WishRequest,
@@ -238,11 +241,80 @@ export const routes = {
   createServiceJob: {
     method: 'POST',
     path: '/projects/:project/services/:service/jobs',
-    summary: 'Add a job to a service; its input may be a directory that is there already',
+    summary:
+      'Add a job to a service, as JSON or as a form with its files; its input may be a directory that is there already',
     params: ServiceParams,
     body: ServiceJobRequest,
+    alsoAsForm: true,
     reply: ServiceJobReply,
     status: 201,
+  },
+  serviceForm: {
+    method: 'GET',
+    path: '/projects/:project/services/:service/form',
+    summary: 'What a job of a service takes',
+    params: ServiceParams,
+    reply: ServiceForm,
+  },
+  serviceQueue: {
+    method: 'GET',
+    path: '/projects/:project/services/:service/queue',
+    summary: 'The jobs of a service, newest first, and how many are in each state',
+    params: ServiceParams,
+    query: closed({
+      ...Page,
+      /** Several with commas. */
+      state: Type.Optional(Type.String({ pattern: '^[A-Z,]+$', maxLength: 128 })),
+    }),
+    reply: ServiceQueue,
+  },
+  link: {
+    method: 'GET',
+    path: '/links/:project/:number/:secret',
+    summary: 'A job as its secret link shows it; no token is needed',
+    params: LinkParams,
+    open: true,
+    reply: LinkView,
+  },
+  linkResults: {
+    method: 'GET',
+    path: '/links/:project/:number/:secret/results',
+    summary: 'The results of a job: 503 with Retry-After until they are there, 410 when they are gone',
+    params: LinkParams,
+    open: true,
+    reply: LinkResults,
+  },
+  linkFile: {
+    method: 'GET',
+    path: '/links/:project/:number/:secret/files/*',
+    summary: 'One file of the results',
+    params: closed({ ...LinkParams.properties, '*': Type.String({ maxLength: 4096 }) }),
+    open: true,
+    raw: 'out',
+  },
+  linkZip: {
+    method: 'GET',
+    path: '/links/:project/:number/:secret/results.zip',
+    summary: 'All results in one file',
+    params: LinkParams,
+    open: true,
+    raw: 'out',
+  },
+  linkLog: {
+    method: 'GET',
+    path: '/links/:project/:number/:secret/logs/:task',
+    summary: 'What a task of a job has written so far: the end of it',
+    params: closed({ ...LinkParams.properties, task: Type.String({ maxLength: 32 }) }),
+    open: true,
+    raw: 'out',
+  },
+  cancelLink: {
+    method: 'POST',
+    path: '/links/:project/:number/:secret/cancel',
+    summary: 'Cancel a job whose secret link one has',
+    params: LinkParams,
+    open: true,
+    status: 204,
   },
   wishJobs: {
     method: 'POST',

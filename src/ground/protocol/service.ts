@@ -1,7 +1,7 @@
 /** Services: modules that define one kind of job by its hooks, the hosts that run them, and their jobs' life. */
 import Type from 'typebox';
 import { JobState } from './job-state.ts';
-import { Count, closed, nullable, Seconds, Time } from './schema.ts';
+import { Bytes, Count, closed, DigestText, nullable, Seconds, Time } from './schema.ts';
 import { Progress } from './task.ts';
 
 export const ServiceName = Type.String({ pattern: '^[a-z][a-z0-9-]*$', minLength: 1, maxLength: 40 });
@@ -42,6 +42,8 @@ export const ServiceView = closed({
   name: Type.String(),
   project: Type.String(),
   title: nullable(Type.String()),
+  /** The page where people add jobs. */
+  url: Type.String(),
   parameters: Fields,
   incoming: nullable(Type.String()),
   archiveSeconds: nullable(Type.Number()),
@@ -69,6 +71,14 @@ export const JobFailure = closed({
 });
 export type JobFailure = Type.Static<typeof JobFailure>;
 
+/** A file that came with a job: its name in the job's directory, and its bytes. */
+export const JobFile = closed({ name: Type.String({ minLength: 1, maxLength: 255 }), digest: DigestText, size: Bytes });
+export type JobFile = Type.Static<typeof JobFile>;
+
+/** What people may fetch of a complete job: a directory as a blob, how many files are in it, and their bytes. */
+export const JobResults = closed({ tree: DigestText, files: Count, bytes: Bytes });
+export type JobResults = Type.Static<typeof JobResults>;
+
 /** A job as its host gets it. */
 export const HostJob = closed({
   id: Count,
@@ -89,6 +99,10 @@ export const HostJob = closed({
   directory: nullable(Type.String()),
   target: nullable(Type.String()),
   parameters: Fields,
+  /** To be put into its directory before its first hook. */
+  inputs: Type.Array(JobFile),
+  /** The page of the job, with its secret: whoever has it sees the results. */
+  url: Type.String(),
   metadata: Fields,
   /** What `rescheduleRun` was given; null when this is the first run. */
   data: Type.Unknown(),
@@ -123,6 +137,10 @@ export const JobChange = closed({
   runner: Type.Optional(Type.Unknown()),
   progress: Type.Optional(nullable(Progress)),
   failure: Type.Optional(JobFailure),
+  /** Uploaded already. */
+  results: Type.Optional(JobResults),
+  /** The end of what its hooks have logged so far. */
+  log: Type.Optional(Type.String({ maxLength: 70_000 })),
 });
 export type JobChange = Type.Static<typeof JobChange>;
 
@@ -140,9 +158,10 @@ export const KnownReply = closed({
 });
 
 /**
- * A job of a service. `directory` is the name of one in the service's incoming directory that holds its input; without
- * it the job begins with an empty one. `secret` opens its page; one is made unless given. `requestId` makes a repeated
- * request the same job.
+ * A job of a service. Its input is the name of a directory in the service's incoming one, or files whose bytes were
+ * uploaded; without either the job begins with an empty directory. `requestId` makes a repeated request the same job.
+ * As a form (multipart/form-data) the fields are the parameters, with files where a parameter stands for files, and
+ * `job.name`, `job.contact`, `job.requestId` for the rest.
  */
 export const ServiceJobRequest = closed({
   name: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
@@ -150,20 +169,53 @@ export const ServiceJobRequest = closed({
   parameters: Type.Optional(Fields),
   contact: Type.Optional(Type.String({ maxLength: 256, pattern: '^[^\\s@]+@[^\\s@]+$' })),
   directory: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
-  secret: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{22,128}$' })),
+  files: Type.Optional(Type.Array(JobFile, { maxItems: 10_000 })),
   /** Numbers of jobs that have to be complete first. */
   after: Type.Optional(Type.Array(JobNumber, { maxItems: 1000 })),
 });
 export type ServiceJobRequest = Type.Static<typeof ServiceJobRequest>;
 
-/** `secret` is null for a repeated request that did not bring its own: only its hash is kept. */
+/** `link` is the job's page: whoever has it sees the job and fetches its results. `secret` is the last part of it. */
 export const ServiceJobReply = closed({
   number: JobNumber,
   project: Type.String(),
   service: ServiceName,
-  secret: nullable(Type.String()),
+  secret: Type.String(),
+  link: Type.String(),
 });
 export type ServiceJobReply = Type.Static<typeof ServiceJobReply>;
+
+/** What somebody needs to know who wants to add a job. `parameters` is a JSON schema. */
+export const ServiceForm = closed({
+  name: Type.String(),
+  project: Type.String(),
+  title: nullable(Type.String()),
+  parameters: Fields,
+  /** Jobs are taken up now; else when somebody hosts the service again. */
+  hosted: Type.Boolean(),
+});
+export type ServiceForm = Type.Static<typeof ServiceForm>;
+
+/** A job in the queue of its service. Names are told to those only who may read the project. */
+export const QueuedJob = closed({
+  number: JobNumber,
+  name: nullable(Type.String()),
+  state: JobState,
+  progress: nullable(Progress),
+  createdAt: Time,
+  finishedAt: nullable(Time),
+});
+export type QueuedJob = Type.Static<typeof QueuedJob>;
+
+export const ServiceQueue = closed({
+  title: nullable(Type.String()),
+  hosted: Type.Boolean(),
+  counts: Type.Record(Type.String(), Count),
+  /** Newest first. */
+  jobs: Type.Array(QueuedJob),
+  next: nullable(Type.String()),
+});
+export type ServiceQueue = Type.Static<typeof ServiceQueue>;
 
 export const WishRequest = closed({
   wish: Wish,

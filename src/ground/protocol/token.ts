@@ -1,8 +1,11 @@
 import Type from 'typebox';
 import { closed, Name, nullable, Seconds, Time } from './schema.ts';
 
-/** What the bearer of a token may do: `admin` all, `submit` and `read` in projects, `work` claim and report. */
-export const SCOPES = ['admin', 'submit', 'read', 'work'] as const;
+/**
+ * What the bearer of a token may do: `admin` all, `submit` and `read` in projects, `work` claim and report, `front` see
+ * the forms and queues of services and add jobs to them, nothing else.
+ */
+export const SCOPES = ['admin', 'submit', 'read', 'work', 'front'] as const;
 export type Scope = (typeof SCOPES)[number];
 export const Scope = Type.Unsafe<Scope>(Type.Union(SCOPES.map((scope) => Type.Literal(scope))));
 

@@ -1,7 +1,7 @@
 import { PilotageError } from '../../ground/base/errors.ts';
 import type { TaskKey } from '../../ground/base/task-id.ts';
 
-export type Scope = 'admin' | 'submit' | 'read' | 'work';
+export type Scope = 'admin' | 'submit' | 'read' | 'work' | 'front';
 
 /** Who asks, and what they may do. `projects` null is all of them. */
 export interface Principal {
@@ -28,7 +28,7 @@ export function mayDo(principal: Principal, scope: Scope): boolean {
   return (
     principal.scopes.includes('admin') ||
     principal.scopes.includes(scope) ||
-    (scope === 'read' && principal.scopes.includes('submit'))
+    ((scope === 'read' || scope === 'front') && principal.scopes.includes('submit'))
   );
 }
 
