@@ -22,12 +22,12 @@ interface Options {
   readonly to: string;
 }
 
-const SCOPES: Readonly<Record<Scope, true>> = { admin: true, submit: true, read: true, work: true };
+const SCOPES: Readonly<Record<Scope, true>> = { admin: true, submit: true, read: true, work: true, front: true };
 
 export function tokenCommand(define: Define): Command {
   const make = define('create', 'Make a token and write it to a file that only you can read', create)
     .requiredOption('--name <name>', 'for whom or what it is')
-    .requiredOption('--scope <scope>', `admin, submit, read or work ${SEVERAL}`, collectList)
+    .requiredOption('--scope <scope>', `admin, submit, read, work or front ${SEVERAL}`, collectList)
     .option('--project <name>', `only for this project ${SEVERAL}`, collectList)
     .option('--expires <duration>', 'good for so long, as in 30d; until revoked unless given', duration)
     .requiredOption('--to <file>', 'where to (- is standard output)');
