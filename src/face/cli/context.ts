@@ -204,6 +204,10 @@ export interface ServeOptions {
     | { readonly kind: 'none' | 'self-made' }
     | { readonly kind: 'files'; readonly cert: string; readonly key: string };
   readonly insecure: boolean;
+  /** How people reach the server; where it listens unless given. */
+  readonly publicUrl?: string;
+  /** The key of secret links is lost: the servers of this database begin with a new one. */
+  readonly newLinkKey?: boolean;
   /** Ports of its own for clients of CouchDB, beside `/couchdb/`. */
   readonly couchdbListen?: { readonly host: string; readonly port: number };
   readonly couchdbTlsListen?: { readonly host: string; readonly port: number };

@@ -43,6 +43,15 @@ export function collectPairs(text: string, before: Pairs | undefined): Pairs {
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
+/** `name=path`: a name may be given several times. */
+export function collectFiles(
+  text: string,
+  before: Readonly<Record<string, readonly string[]>> = {},
+): Readonly<Record<string, readonly string[]>> {
+  const [[name, file] = ['', '']] = Object.entries(collectPairs(text, undefined));
+  return { ...before, [name]: [...(before[name] ?? []), file] };
+}
+
 /** `name=number`, given as often as there are names. */
 export function collectCounts(
   text: string,

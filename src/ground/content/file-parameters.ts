@@ -52,8 +52,8 @@ export function fileParametersOf(schema: object): FileParameter[] {
 }
 
 const LONGEST_NAME = 200;
-/** Written by the host and its hooks: no file that comes with a job may take its place. */
-const RESERVED = ['framework.log'];
+/** What hooks log, in a job's directory: no file that comes with a job may take its place. */
+export const LOG_FILE = 'framework.log';
 
 /**
  * The name of a file that somebody sends, as it may stand in a job's directory. Refuses what is more than a plain name:
@@ -75,7 +75,7 @@ function whyNot(name: string): string | undefined {
   if (name.startsWith('.') || name.startsWith('-')) return "a name begins with neither '.' nor '-'";
   if (name !== name.trim()) return 'it begins or ends with a blank';
   if (new TextEncoder().encode(name).length > LONGEST_NAME) return `it is longer than ${LONGEST_NAME} bytes`;
-  return RESERVED.includes(name) ? 'that is the name of the log' : undefined;
+  return name === LOG_FILE ? 'that is the name of the log' : undefined;
 }
 
 /** Refuses a file that its parameter does not take. */

@@ -246,5 +246,8 @@ export const ServiceJobFacts = closed({
   dueAt: nullable(Time),
   runner: Type.Unknown(),
   failure: nullable(JobFailure),
+  /** The job's page, with its secret. */
+  link: Type.String(),
+  results: nullable(JobResults),
 });
 export type ServiceJobFacts = Type.Static<typeof ServiceJobFacts>;

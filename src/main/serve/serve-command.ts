@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
@@ -16,6 +17,7 @@ import { registerDocuments } from '../../server/http/documents.ts';
 import { registerHealth } from '../../server/http/health.ts';
 import { registerMetrics } from '../../server/http/metrics.ts';
 import { startKeeper } from '../../server/pool/keeper.ts';
+import { createLinks } from '../../server/pool/links.ts';
 import type { Parts } from '../../server/pool/parts.ts';
 import { createPool } from '../../server/pool/pool.ts';
 import { startBlobRemover } from '../../server/pool/remove-blobs.ts';
@@ -29,6 +31,7 @@ import { createListener } from '../../server/web/listener.ts';
 import { VERSION } from '../version.ts';
 import { type Certificate, readCertificate } from './certificate.ts';
 import { type CouchdbPorts, openCouchdbPorts, refuseOpenCouchdb } from './couchdb-ports.ts';
+import { linkKey } from './link-key.ts';
 import { type Address, isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
 import { serverFiles } from './server-files.ts';
@@ -90,6 +93,12 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const access = createAccess(store, () => performance.now());
   await access.adopt(files.adminToken(newSecret), 'admin');
 
+  // Known once the server listens.
+  let publicUrl = options.publicUrl ?? '';
+  const spool = join(options.data, 'forms');
+  // What a server that was killed left of forms that were arriving.
+  await rm(spool, { recursive: true, force: true });
+
   const closing = new AbortController();
   const blobs = await openBlobs(options.blobs ?? join(options.data, 'blobs'), {
     ...(process.env.AWS_REGION ? { region: process.env.AWS_REGION } : {}),
@@ -101,6 +110,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     blobs,
     signals: createSignals(store),
     tickets,
+    links: createLinks(await linkKey(options, store, files), () => publicUrl),
     settings,
     version: VERSION,
     closing: closing.signal,
@@ -118,7 +128,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   registerHealth(app, store);
   const users = createUsers(store, () => performance.now());
   let where: CouchdbPorts['where'] = { ports: [], certificate: null };
-  registerApi(app, pool, access, { users, where: () => where });
+  registerApi(app, { pool, access, couchdb: { users, where: () => where }, spool });
   const face = openFace({ parts, pool, access, users, directory: join(options.data, 'views'), log });
   registerCouchdb(app, face.house, '/couchdb');
   let couchdb: CouchdbPorts | undefined;
@@ -127,6 +137,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     couchdb = await openCouchdbPorts({ options, access, log, house: face.house, certificate });
     where = couchdb.where;
     const url = urlOf(address, certificate);
+    publicUrl = options.publicUrl ?? url;
     files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
     sayWhere(url, certificate, address.insteadOf, options);
     for (const one of couchdb.urls) process.stdout.write(`  for clients of CouchDB: ${one}\n`);

@@ -17,6 +17,8 @@ import { PilotageError } from '../../ground/base/errors.ts';
 export interface ServerFiles {
   /** The administrator's token; made by `make` unless it is there. */
   adminToken(make: () => string): string;
+  /** What secret links of jobs are made from; made by `make` unless it is there. */
+  linkKey(make: () => string): string;
   keptPort(): number | undefined;
   keepPort(port: number): void;
   announce(facts: { url: string; pid: number; fingerprint: string | null; version: string }): void;
@@ -26,16 +28,19 @@ export interface ServerFiles {
 export function serverFiles(directory: string): ServerFiles {
   const path = (name: string) => join(directory, name);
   return {
-    adminToken(make) {
-      if (!existsSync(path('admin-token'))) write(path('admin-token'), `${make()}\n`, 0o600);
-      chmodSync(path('admin-token'), 0o600);
-      return readFileSync(path('admin-token'), 'utf8').trim();
-    },
+    adminToken: (make) => secret(path('admin-token'), make),
+    linkKey: (make) => secret(path('link-key'), make),
     keptPort: () => (existsSync(path('port')) ? toPort(readFileSync(path('port'), 'utf8'), path('port')) : undefined),
     keepPort: (port) => write(path('port'), `${port}\n`, 0o644),
     announce: (facts) => write(path('server.json'), `${JSON.stringify(facts, null, 2)}\n`, 0o644),
     withdraw: () => rmSync(path('server.json'), { force: true }),
   };
+}
+
+function secret(path: string, make: () => string): string {
+  if (!existsSync(path)) write(path, `${make()}\n`, 0o600);
+  chmodSync(path, 0o600);
+  return readFileSync(path, 'utf8').trim();
 }
 
 function toPort(text: string, path: string): number {

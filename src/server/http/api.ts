@@ -1,17 +1,9 @@
 import { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { errorCodes, type FastifyInstance, type FastifyRequest } from 'fastify';
 import { PilotageError } from '../../ground/base/errors.ts';
-import { giveBackWhenSent } from '../../ground/content/give-back.ts';
 import { MAX_PACK_BYTES, parsePack } from '../../ground/protocol/blob-pack.ts';
-import {
-  API,
-  type BodyOf,
-  type ParamsOf,
-  type QueryOf,
-  type ReplyOf,
-  type Route,
-} from '../../ground/protocol/route.ts';
+import { API, type ReplyOf, type Route } from '../../ground/protocol/route.ts';
 import { type Routes, routes } from '../../ground/protocol/routes.ts';
 import type { Access } from '../access/access.ts';
 import { requireScope } from '../access/principal.ts';
@@ -19,23 +11,28 @@ import type { Pool } from '../pool/pool.ts';
 import { time, timeOrNull } from '../pool/views.ts';
 import type { TokenRow } from '../store/verbs/tokens.ts';
 import { type CouchdbDoor, makeCredentials } from './credentials.ts';
+import { type FrontHandlers, frontHandlers } from './front-handlers.ts';
+import type { Call, Handlers } from './handlers.ts';
 import { schemaOf } from './route-schema.ts';
+import { sendBytes } from './send-bytes.ts';
 
-interface Call<R> {
-  readonly who: FastifyRequest['principal'];
-  readonly params: ParamsOf<R>;
-  readonly query: QueryOf<R>;
-  readonly body: BodyOf<R>;
-  readonly request: FastifyRequest;
-  readonly reply: FastifyReply;
+export interface ApiParts {
+  readonly pool: Pool;
+  readonly access: Access;
+  readonly couchdb: CouchdbDoor;
+  /** Where files of forms are while they arrive. */
+  readonly spool: string;
 }
 
-type Handlers = { readonly [K in keyof Routes]: (call: Call<Routes[K]>) => Promise<ReplyOf<Routes[K]> | FastifyReply> };
-
 /** The API: every route of the protocol's table, translated into one call on the pool. */
-export function registerApi(app: FastifyInstance, pool: Pool, access: Access, couchdb: CouchdbDoor): void {
+export function registerApi(app: FastifyInstance, { pool, access, couchdb, spool }: ApiParts): void {
   app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
-  const handlers = createHandlers(pool, access, couchdb);
+  app.addContentTypeParser('multipart/form-data', (request, payload, done) =>
+    request.routeOptions.config.form === true
+      ? done(null, payload)
+      : done(new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()),
+  );
+  const handlers: Handlers = { ...createHandlers(pool, access, couchdb), ...frontHandlers(pool, spool) };
   for (const [name, route] of Object.entries(routes) as [keyof Routes, Route][]) {
     const handler = handlers[name] as (call: Call<Route>) => Promise<unknown>;
     app.route({
@@ -44,6 +41,7 @@ export function registerApi(app: FastifyInstance, pool: Pool, access: Access, co
       schema: schemaOf(route, name),
       // Bytes are streamed, and verified by their digest: how many there may be is the disk's business.
       ...(route.raw === 'in' ? { bodyLimit: Number.MAX_SAFE_INTEGER } : {}),
+      config: { open: route.open === true, form: route.alsoAsForm === true },
       ...(route.query ? { preValidation: readQuery } : {}),
       ...(route.params ? { preParsing: readId(route) } : {}),
       handler: async (request, reply) => {
@@ -86,7 +84,7 @@ function idAsNumber(route: Route, params: unknown): unknown {
     : params;
 }
 
-function createHandlers(pool: Pool, access: Access, couchdb: CouchdbDoor): Handlers {
+function createHandlers(pool: Pool, access: Access, couchdb: CouchdbDoor): Omit<Handlers, keyof FrontHandlers> {
   return {
     status: ({ who, query }) => pool.status(who, query.project),
 
@@ -130,7 +128,6 @@ function createHandlers(pool: Pool, access: Access, couchdb: CouchdbDoor): Handl
 
     services: ({ who, params }) => pool.services(who, params.project),
     service: ({ who, params }) => pool.service(who, params),
-    createServiceJob: ({ who, params, body }) => pool.createServiceJob(who, params, body),
     wishJobs: ({ who, params, body }) => pool.wishJobs(who, params.project, body),
     nudgeService: async ({ who, params, reply }) => {
       await pool.nudgeService(who, params);
@@ -264,20 +261,6 @@ async function readWhole(body: Readable, most: number): Promise<Buffer> {
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks);
-}
-
-/** Whole, or from an offset on (`Range: bytes=N-`), for downloads that broke off. */
-async function sendBytes(
-  reply: FastifyReply,
-  request: FastifyRequest,
-  read: (start: number) => Promise<{ size: number; bytes: Readable }>,
-): Promise<FastifyReply> {
-  const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
-  const { size, bytes } = await read(start);
-  reply.type('application/octet-stream').header('content-length', String(Math.max(0, size - start)));
-  if (start > 0) reply.code(206).header('content-range', `bytes ${start}-${size - 1}/${size}`);
-  giveBackWhenSent(bytes, reply.raw);
-  return reply.send(bytes);
 }
 
 function viewOfToken(row: TokenRow) {

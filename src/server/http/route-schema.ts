@@ -1,3 +1,4 @@
+import Type, { type TSchema } from 'typebox';
 import { Problem } from '../../ground/protocol/problem.ts';
 import type { Route } from '../../ground/protocol/route.ts';
 
@@ -9,7 +10,18 @@ export function schemaOf(route: Route, name: string) {
     tags: [route.path.split('/')[1] ?? ''],
     ...(route.params ? { params: route.params } : {}),
     ...(route.query ? { querystring: route.query } : {}),
-    ...(route.body ? { body: route.body } : {}),
+    ...(route.body ? { body: route.alsoAsForm ? jsonOrForm(route.body) : route.body } : {}),
+    ...(route.open ? { security: [] } : {}),
     response: { ...(route.reply ? { [route.status ?? 200]: route.reply } : {}), '4xx': Problem, '5xx': Problem },
+  };
+}
+
+/** A form is read as it arrives, and checked by whoever reads it. */
+function jsonOrForm(body: TSchema) {
+  return {
+    content: {
+      'application/json': { schema: body },
+      'multipart/form-data': { schema: Type.Object({}, { additionalProperties: true }) },
+    },
   };
 }

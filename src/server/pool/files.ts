@@ -94,6 +94,28 @@ export async function putBlob(
   }
 }
 
+/** A file that came with a form: its digest is known, its bytes are here already. */
+export interface FormFile {
+  readonly id: string;
+  readonly digest: string;
+  readonly size: number;
+  open(): Readable;
+}
+
+/** Resolves when the project has the file. Who may add jobs to services may bring the files of one. */
+export async function keepFile(parts: Parts, who: Principal, project: string, file: FormFile): Promise<void> {
+  requireScope(who, 'front');
+  const { id } = await projectOf(parts, who, project);
+  const digest = parseDigest(file.digest);
+  if (!(await parts.store.findBlob({ projectId: id, digest }))) await roomOf(parts, { id, project }, file.size);
+  const received = await parts.blobs.receive({ digest, id: file.id, offset: 0, bytes: file.open() });
+  try {
+    await add(parts, { id, project }, [{ digest, size: received.size }], received);
+  } finally {
+    await received.discard();
+  }
+}
+
 export interface WholeBlob {
   readonly digest: string;
   readonly bytes: Buffer;

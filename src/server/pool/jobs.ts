@@ -109,7 +109,7 @@ export async function listJobs(
 
 export async function getJob(parts: Parts, who: Principal, project: string, number: string) {
   requireScope(who, 'read');
-  const { id } = await projectOf(parts, who, project);
+  const { id, name } = await projectOf(parts, who, project);
   const row = await jobRow(parts, id, number);
   return {
     ...viewOfJob(row),
@@ -117,7 +117,7 @@ export async function getJob(parts: Parts, who: Principal, project: string, numb
     message: row.message,
     entries: row.entries.map((body) => JSON.parse(body)),
     jobs: row.jobs.map(viewOfJob),
-    serviceJob: row.service === null ? null : await serviceJobFacts(parts, id, number),
+    serviceJob: row.service === null ? null : await serviceJobFacts(parts, { id, name }, number),
     late: row.late.map(({ received_at: at, record }) => ({ receivedAt: time(at), entries: JSON.parse(record).length })),
   };
 }

@@ -1,6 +1,7 @@
 import type { Log } from '../../ground/base/log.ts';
 import type { Blobs } from '../blobs/blobs.ts';
 import type { Store } from '../store/store.ts';
+import type { Links } from './links.ts';
 import type { PoolSettings } from './settings.ts';
 import type { Signals } from './signals.ts';
 import type { Tickets } from './tickets.ts';
@@ -11,6 +12,7 @@ export interface Parts {
   readonly blobs: Blobs;
   readonly signals: Signals;
   readonly tickets: Tickets;
+  readonly links: Links;
   readonly settings: PoolSettings;
   readonly version: string;
   /** Says that counts are to be folded soon. */

@@ -11,6 +11,7 @@ import { createExchanges, type ExchangeFacts } from './exchange.ts';
 import * as files from './files.ts';
 import { forgetSubmissions } from './forget.ts';
 import * as jobs from './jobs.ts';
+import * as linked from './linked-jobs.ts';
 import { type LogWish, readLogs } from './logs.ts';
 import type { Parts } from './parts.ts';
 import * as pilots from './pilots.ts';
@@ -18,6 +19,7 @@ import * as projectUsers from './project-user.ts';
 import { projectOf } from './projects.ts';
 import * as queries from './queries.ts';
 import * as selection from './selection.ts';
+import * as fronts from './service-front.ts';
 import * as serviceHosts from './service-hosts.ts';
 import * as serviceJobs from './service-jobs.ts';
 import * as services from './services.ts';
@@ -112,6 +114,15 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
     nudgeService: (who: Principal, at: ServiceAt) => services.nudgeService(parts, who, at),
     createServiceJob: (who: Principal, at: ServiceAt, request: serviceJobs.ServiceJobRequestFacts) =>
       serviceJobs.createServiceJob(parts, who, at, request),
+    serviceForm: (who: Principal, at: ServiceAt) => fronts.serviceForm(parts, who, at),
+    serviceQueue: (who: Principal, at: ServiceAt, page: fronts.QueuePage) => fronts.serviceQueue(parts, who, at, page),
+    keepFile: (who: Principal, project: string, file: files.FormFile) => files.keepFile(parts, who, project, file),
+    link: (link: linked.LinkFacts) => linked.viewLink(parts, link),
+    linkResults: (link: linked.LinkFacts) => linked.linkResults(parts, link),
+    linkFile: (link: linked.LinkFacts, path: string, start: number) => linked.linkFile(parts, link, path, start),
+    linkFiles: (link: linked.LinkFacts) => linked.linkFiles(parts, link),
+    linkLog: (link: linked.LinkFacts, task: string, gone: AbortSignal) => linked.linkLog(parts, link, task, gone),
+    cancelLink: (link: linked.LinkFacts) => linked.cancelLink(parts, link),
     wishJobs: (who: Principal, project: string, facts: serviceJobs.WishFacts) =>
       serviceJobs.wishJobs(parts, who, project, facts),
 

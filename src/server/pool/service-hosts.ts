@@ -9,6 +9,7 @@ import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
 import { serviceRow } from './services.ts';
 import { serviceTopic } from './signals.ts';
+import { requireFiles } from './trees.ts';
 import { time } from './views.ts';
 
 /** A host that nobody heard of for so long may be replaced. */
@@ -111,7 +112,7 @@ export async function pollService(
     const left = deadline - performance.now();
     if (found.jobs.length > 0 || found.nudged !== facts.nudged || left <= 0 || ends.aborted)
       return {
-        jobs: found.jobs.map(toHostJob),
+        jobs: found.jobs.map((row) => toHostJob(parts, host.project, row)),
         after: found.jobs.at(-1)?.touched ?? facts.after,
         nudged: found.nudged,
         now: time(found.now),
@@ -140,12 +141,20 @@ export interface ChangeFactsIn {
   readonly runner?: unknown;
   readonly progress?: object | null | undefined;
   readonly failure?: { readonly hook: string; readonly message: string } | undefined;
+  readonly results?: { readonly tree: string; readonly files: number; readonly bytes: number } | undefined;
+  readonly log?: string | undefined;
 }
 
 const REASON_LENGTH = 1000;
 
 export async function changeJobs(parts: Parts, who: Principal, host: HostSession, changes: readonly ChangeFactsIn[]) {
   const key = await keyOf(parts, who, host);
+  const trees = changes.flatMap(({ results }) => (results ? [results.tree] : []));
+  await requireFiles(
+    parts,
+    key.projectId,
+    trees.map((digest) => ({ name: 'the results', digest, kind: 'tree' as const })),
+  );
   const done = await parts.store.changeServiceJobs({ ...key, leaseMs: LEASE_MS, changes: changes.map(toStored) });
   if (!done) throw replaced(host.service);
   for (const service of done.woken) parts.signals.service(service);
@@ -169,12 +178,14 @@ function toStored({ id, kind, step, to, directory, target, failure, ...rest }: C
       runner: text(rest.runner),
       progress: text(rest.progress),
       failure: text(failure),
+      results: rest.results,
+      log: rest.log,
       reason: failure && `${failure.hook}: ${failure.message}`.slice(0, REASON_LENGTH),
     },
   };
 }
 
-function toHostJob(row: ServiceJobRow) {
+function toHostJob({ links }: Parts, project: string, row: ServiceJobRow) {
   return {
     id: row.job_id,
     number: row.number,
@@ -194,6 +205,8 @@ function toHostJob(row: ServiceJobRow) {
     directory: row.directory,
     target: row.target,
     parameters: JSON.parse(row.parameters),
+    inputs: row.inputs === null ? [] : JSON.parse(row.inputs),
+    url: links.urlOf({ project, number: row.number, uid: row.uid }),
     metadata: JSON.parse(row.metadata),
     data: row.data === null ? null : JSON.parse(row.data),
     runner: row.runner === null ? null : JSON.parse(row.runner),

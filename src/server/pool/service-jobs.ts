@@ -1,6 +1,7 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { PilotageError } from '../../ground/base/errors.ts';
-import { type Principal, requireScope } from '../access/principal.ts';
+import { checkFile, fileParametersOf, plainFileName } from '../../ground/content/file-parameters.ts';
+import { mayDo, type Principal, requireScope } from '../access/principal.ts';
 import type { JobState } from '../core/job.ts';
 import type { Wish } from '../core/service-job.ts';
 import { sha256 } from '../store/secrets.ts';
@@ -9,7 +10,15 @@ import { fillParameters } from './parameters.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
 import { serviceRow } from './services.ts';
+import { requireFiles } from './trees.ts';
 import { time, timeOrNull } from './views.ts';
+
+/** A file whose bytes the project has. */
+export interface JobFileFacts {
+  readonly name: string;
+  readonly digest: string;
+  readonly size: number;
+}
 
 export interface ServiceJobRequestFacts {
   readonly name?: string | undefined;
@@ -17,7 +26,7 @@ export interface ServiceJobRequestFacts {
   readonly parameters?: Readonly<Record<string, unknown>> | undefined;
   readonly contact?: string | undefined;
   readonly directory?: string | undefined;
-  readonly secret?: string | undefined;
+  readonly files?: readonly JobFileFacts[] | undefined;
   readonly after?: readonly string[] | undefined;
 }
 
@@ -28,27 +37,83 @@ export async function createServiceJob(
   at: { project: string; service: string },
   request: ServiceJobRequestFacts,
 ) {
-  requireScope(who, 'submit');
+  requireScope(who, 'front');
+  if (request.directory !== undefined || request.after !== undefined) requireScope(who, 'submit');
+  refuseGuessable(who, request.requestId);
   const { id } = await projectOf(parts, who, at.project);
   const service = await serviceRow(parts, id, at.service);
-  const secret = request.secret ?? randomBytes(24).toString('base64url');
+  const schema = JSON.parse(service.schema) as object;
+  const parameters = fillParameters(schema, request.parameters ?? {});
+  const inputs = request.files ?? [];
+  checkFiles(schema, parameters, request);
+  await requireFiles(
+    parts,
+    id,
+    inputs.map(({ name, digest }) => ({ name, digest, kind: 'file' as const })),
+  );
+  const uid = randomUUID();
   const made = await parts.store.createServiceJob({
     projectId: id,
     serviceId: service.id,
-    uid: randomUUID(),
+    uid,
     name: request.name ?? null,
     owner: who.name,
     requestId: `${who.tokenId}:service:${request.requestId ?? randomUUID()}`,
-    linkHash: sha256(secret),
+    linkHash: sha256(parts.links.secretOf({ uid })),
     contact: request.contact ?? null,
-    parameters: JSON.stringify(fillParameters(JSON.parse(service.schema), request.parameters ?? {})),
+    parameters: JSON.stringify(parameters),
     directory: request.directory === undefined ? null : incomingDirectory(service, request.directory),
+    inputs,
     after: request.after ?? [],
   });
   if (!made.ok) throw refusal(made.refusal, made.number);
   parts.signals.service(service.id);
-  const isKnown = !made.repeated || request.secret !== undefined;
-  return { number: made.number, project: at.project, service: at.service, secret: isKnown ? secret : null };
+  return {
+    number: made.number,
+    project: at.project,
+    service: at.service,
+    secret: parts.links.secretOf(made),
+    link: parts.links.urlOf({ project: at.project, ...made }),
+  };
+}
+
+const RANDOM_LENGTH = 22;
+
+/** Who repeats a request gets the job's link. Where a token is shared by many, nobody may guess another's request. */
+function refuseGuessable(who: Principal, requestId: string | undefined): void {
+  if (requestId === undefined || requestId.length >= RANDOM_LENGTH || mayDo(who, 'submit')) return;
+  throw new PilotageError(
+    'bad-request',
+    `this token is shared, so the request's id has to be one that nobody guesses, as 'uuidgen' makes them: ${RANDOM_LENGTH} characters at least. Nothing was added`,
+  );
+}
+
+/** Of files that come with the job each is named by one parameter; without a directory there are no others to be named. */
+function checkFiles(
+  schema: object,
+  parameters: Readonly<Record<string, unknown>>,
+  { files = [], directory }: ServiceJobRequestFacts,
+): void {
+  const sizes = new Map(files.map(({ name, size }) => [plainFileName(name), size]));
+  const taken = new Set<string>();
+  for (const parameter of fileParametersOf(schema)) {
+    const value = parameters[parameter.name];
+    for (const name of value === undefined ? [] : ([value].flat() as string[])) {
+      const size = sizes.get(plainFileName(name));
+      if (taken.has(name)) throw badFile(`there are two files '${name}': rename one of them`);
+      if (size === undefined && directory === undefined)
+        throw badFile(`the parameter '${parameter.name}' names a file '${name}', which did not come with the job`);
+      checkFile(parameter, name, size ?? 0);
+      taken.add(name);
+    }
+  }
+  const stray = [...sizes.keys()].find((name) => !taken.has(name));
+  if (stray !== undefined) throw badFile(`no parameter names the file '${stray}'`);
+  if (sizes.size < files.length) throw badFile('two files have the same name: rename one of them');
+}
+
+function badFile(what: string): PilotageError {
+  return new PilotageError('bad-request', `${what}: nothing was added`);
 }
 
 function refusal(why: 'no-such-job' | 'ended-badly' | 'directory-taken', number: string): PilotageError {
@@ -124,8 +189,8 @@ function whyNot(wish: Wish, state: JobState | null): string {
 }
 
 /** What only a service's job has. */
-export async function serviceJobFacts(parts: Parts, projectId: number, number: string) {
-  const row = await parts.store.getServiceJob({ projectId, number });
+export async function serviceJobFacts(parts: Parts, project: { id: number; name: string }, number: string) {
+  const row = await parts.store.getServiceJob({ projectId: project.id, number });
   if (!row) return null;
   const { first: _first, ...times } = JSON.parse(row.times) as Record<string, number>;
   return {
@@ -141,5 +206,7 @@ export async function serviceJobFacts(parts: Parts, projectId: number, number: s
     dueAt: timeOrNull(row.due_at),
     runner: row.runner === null ? null : JSON.parse(row.runner),
     failure: row.failure === null ? null : JSON.parse(row.failure),
+    link: parts.links.urlOf({ project: project.name, number, uid: row.uid }),
+    results: row.results === null ? null : JSON.parse(row.results),
   };
 }

@@ -27,22 +27,27 @@ export async function getService(parts: Parts, who: Principal, at: { project: st
 }
 
 async function viewOfService(parts: Parts, row: ServiceRow) {
-  const isHosted = row.host_until > row.now && row.host !== null;
   return {
     name: row.name,
     project: row.project,
     title: row.title,
+    url: parts.links.serviceUrl(row),
     parameters: JSON.parse(row.schema),
     incoming: row.incoming,
     archiveSeconds: row.archive_ms === null ? null : row.archive_ms / 1000,
     expireSeconds: row.expire_ms === null ? null : row.expire_ms / 1000,
-    host: isHosted
+    host: isHosted(row)
       ? { ...JSON.parse(row.host ?? '{}'), session: row.host_number, since: time(row.host_since ?? 0) }
       : null,
     endedAt: timeOrNull(row.ended_at),
     endReason: row.end_reason,
     counts: await parts.store.countServiceJobs({ serviceId: row.id }),
   };
+}
+
+/** Jobs are taken up now. */
+export function isHosted(row: ServiceRow): boolean {
+  return row.host_until > row.now && row.host !== null;
 }
 
 /** The service of that name. */

@@ -44,7 +44,7 @@ export async function knowTrees(parts: Parts, projectId: number, files: readonly
 }
 
 async function knowTree(parts: Parts, projectId: number, tree: { digest: string; name: string }): Promise<void> {
-  const { entries } = parseTree(await readText(parts, tree));
+  const { entries } = parseTree(await readTreeText(parts, tree));
   const children = entries.flatMap((entry) => ('digest' in entry ? [entry.digest] : []));
   const missing = await missingOf(parts, projectId, children);
   if (missing.length > 0)
@@ -55,7 +55,8 @@ async function knowTree(parts: Parts, projectId: number, tree: { digest: string;
   await parts.store.addTree({ projectId, digest: tree.digest, children });
 }
 
-async function readText(parts: Parts, { digest, name }: { digest: string; name: string }): Promise<string> {
+/** The list of files that a tree is. */
+export async function readTreeText(parts: Parts, { digest, name }: { digest: string; name: string }): Promise<string> {
   const { size, bytes } = await readBlob(parts, digest);
   if (size > MAX_TREE_BYTES) {
     bytes.destroy();

@@ -309,6 +309,20 @@ create table service_waits (
 ) $CLUSTERED;
 create index service_waits_of on service_waits (job_id);
 `,
+  // What people bring and fetch through a service's front: files by their digests, and the secret link that shows a job.
+  // `installation`: facts that all servers of one database share.
+  `
+alter table service_jobs add column inputs text;
+alter table service_jobs add column results text;
+create index service_jobs_link on service_jobs (link_hash);
+create table job_blobs (
+  project_id bigint not null, digest text not null, job_id bigint not null, kind text not null check (kind in ('input', 'result')),
+  primary key (project_id, digest, job_id, kind)
+) $CLUSTERED;
+create index job_blobs_job on job_blobs (job_id);
+create table job_logs (job_id bigint primary key, text text not null) $CLUSTERED;
+create table installation (name text primary key, value text not null) $CLUSTERED;
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

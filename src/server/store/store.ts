@@ -35,6 +35,7 @@ import { writeDocuments } from './verbs/write-documents.ts';
 export const WRITE_VERBS = {
   startServer: servers.startServer,
   beatServer: servers.beatServer,
+  agreeOn: servers.agreeOn,
   createToken: tokens.createToken,
   revokeToken: tokens.revokeToken,
   createProject: projects.createProject,
@@ -135,6 +136,7 @@ export const READ_VERBS = {
   listServices: services.listServices,
   getService: services.getService,
   getServiceJob: serviceJobs.getServiceJob,
+  findLinkedJob: serviceJobs.findLinkedJob,
   knownServiceJobs: serviceJobs.knownServiceJobs,
   countServiceJobs: serviceJobs.countServiceJobs,
   listWorkers: workers.listWorkers,

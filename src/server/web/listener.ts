@@ -22,6 +22,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Reached without a token. */
     readonly open?: boolean;
+    /** Takes a form (multipart/form-data), and reads it itself. */
+    readonly form?: boolean;
   }
 }
 
@@ -85,7 +87,8 @@ export function createListener(options: ListenerOptions): FastifyInstance {
   });
   app.setErrorHandler(async (error, request, reply) => {
     const problem = toProblem(error);
-    if (problem.code === 'body-too-large') await drain(request.raw);
+    const isForm = request.routeOptions.config.form === true;
+    if (problem.code === 'body-too-large' || isForm) await drain(request.raw);
     if (problem.status >= 500 && problem.code !== 'shutting-down')
       options.log.error({ err: toPilotageError(error).cause ?? error, url: shownAddress(request.url) }, problem.detail);
     if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', String(problem.retryAfterSeconds));
@@ -126,6 +129,7 @@ const DRAINED_MS = 10_000;
 
 /** Reads on what is thrown away, so that the client, which is still sending, comes to see the answer. Within limits. */
 function drain(request: IncomingMessage): Promise<void> {
+  if (request.readableEnded || request.destroyed) return Promise.resolve();
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, DRAINED_MS);
   let bytes = 0;

@@ -1,9 +1,39 @@
 /** What a service's module is made of: `export default defineService({ … })`. */
-import Type, { type Static, type TObject, type TProperties } from 'typebox';
+import Type, { type Static, type TArray, type TObject, type TProperties, type TString } from 'typebox';
+import type { FileRule } from '../../ground/content/file-parameters.ts';
 import type { Runner } from './runners.ts';
 
 export { nothing, pool, type Runner, script, site } from './runners.ts';
 export { Type };
+
+interface About {
+  readonly title?: string;
+  readonly description?: string;
+}
+
+/**
+ * A parameter that stands for a file which comes with the job: its value is the file's name in the job's directory. Never
+ * trust the name: it is whatever somebody called it.
+ */
+export function File({ title, description, ...rule }: FileRule & About = {}): TString {
+  return Type.String({ file: rule, ...about({ title, description }) });
+}
+
+/** As `File`, for several: the value is a list of names. */
+export function Files({
+  title,
+  description,
+  minItems,
+  maxItems,
+  ...rule
+}: FileRule & About & { readonly minItems?: number; readonly maxItems?: number } = {}): TArray<TString> {
+  const counts = { ...(minItems === undefined ? {} : { minItems }), ...(maxItems === undefined ? {} : { maxItems }) };
+  return Type.Array(Type.String({ file: rule }), { ...counts, ...about({ title, description }) });
+}
+
+function about(facts: { readonly title: string | undefined; readonly description: string | undefined }) {
+  return Object.fromEntries(Object.entries(facts).filter(([, text]) => text !== undefined));
+}
 
 export type LogLevel = 'debug' | 'info' | 'warning' | 'error' | 'critical';
 
@@ -37,6 +67,8 @@ export interface Job<Parameters, Metadata> {
   readonly parameters: Parameters;
   /** Fields of the service's own. What a hook writes is kept, also when the hook fails, and after the job's end. */
   readonly metadata: Metadata;
+  /** The job's page, with its secret: whoever has it sees the results. */
+  readonly url: string;
   /** How often it has been run, 1 in the first run. */
   readonly run: number;
   readonly logger: Logger;
@@ -81,6 +113,11 @@ export interface ServiceDefinition<P extends TProperties, M extends TProperties>
   readonly parameters: TObject<P>;
   /** Types of the metadata. All of it is optional until a hook has written it. */
   readonly metadata?: TObject<M>;
+  /**
+   * Patterns of files in the job's directory that people may fetch once the job is complete; all of it unless given, but
+   * for the log, hidden files, and links.
+   */
+  readonly results?: readonly string[];
   /** Asked before each hook. */
   readonly log?: (job: Omit<Job<Static<TObject<P>>, MetadataOf<M>>, 'logger'>) => LogTarget;
   /** Seconds, not minutes: one job at a time is prepared. */

@@ -1,5 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
+import { LOG_FILE } from '../../ground/content/file-parameters.ts';
 import type { Logger, LogLevel, LogTarget } from './define-service.ts';
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warning', 'error', 'critical'];
@@ -12,7 +13,7 @@ export interface FrameworkLog extends Logger {
 /** The log of one hook: the file is made with its first line. A line that cannot be written is no reason to fail. */
 export function openFrameworkLog(directory: string | null, target: LogTarget, now: () => Date): FrameworkLog {
   const least = LEVELS.indexOf(target.level ?? 'warning');
-  const file = directory === null ? undefined : path.resolve(directory, target.file ?? 'framework.log');
+  const file = directory === null ? undefined : path.resolve(directory, target.file ?? LOG_FILE);
   let open: number | undefined;
   const write = (level: LogLevel, message: string): void => {
     if (LEVELS.indexOf(level) < least) return;

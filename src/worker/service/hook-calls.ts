@@ -1,8 +1,14 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import path from 'node:path';
+import { LOG_FILE } from '../../ground/content/file-parameters.ts';
 import type { HookCall, HookName } from './hook-messages.ts';
 import type { HookOutcome } from './hook-process.ts';
 import type { JobDesk, LifeContext, Pace } from './job-desk.ts';
 
 const PROGRESS_MS = 500;
+/** So much of a job's log is told to the server. */
+const LOG_BYTES = 32 * 1024;
 
 export type AfterHook = (
   hook: HookName,
@@ -18,18 +24,19 @@ export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace)
   const callHook = async (hook: HookName, more: Partial<HookCall> = {}): Promise<HookOutcome> => {
     const present = context.hasHooks.has(hook) || (hook === 'rerun' && context.hasHooks.has('run'));
     if (!present) return { kind: 'done', metadata: desk.job.metadata, skip: false };
-    const { number, uid, name, owner, contact, parameters, metadata, run, directory } = desk.job;
+    const { number, uid, name, owner, contact, parameters, metadata, run, directory, url } = desk.job;
     const outcome = await context.hooks.call(
       hook === 'archive' || hook === 'expire' ? 'past' : 'live',
       {
         hook,
-        job: { number, uid, name, owner, contact, parameters, metadata, run, directory },
+        job: { number, uid, name, owner, contact, parameters, metadata, run, directory, url },
         service: context.service,
         ...more,
       },
       { signal: pace.step.signal, onProgress: (said) => sayProgress(said.fraction, said.message) },
     );
     if (pace.step.signal.aborted) throw pace.step.signal.reason;
+    if (directory !== null) desk.tellLog(await endOfLog(directory));
     return outcome;
   };
 
@@ -57,4 +64,21 @@ export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace)
   };
 
   return { sayProgress, afterHook };
+}
+
+/** Undefined where hooks have logged nothing, or elsewhere. */
+async function endOfLog(directory: string): Promise<string | undefined> {
+  const file = await open(path.join(directory, LOG_FILE), constants.O_RDONLY | constants.O_NOFOLLOW).catch(
+    () => undefined,
+  );
+  try {
+    const { size = 0 } = (await file?.stat()) ?? {};
+    if (!file || size === 0) return undefined;
+    const from = Math.max(0, size - LOG_BYTES);
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(size - from), 0, size - from, from);
+    // No database takes that character into a text.
+    return buffer.toString('utf8', 0, bytesRead).replaceAll('\0', '\ufffd');
+  } finally {
+    await file?.close();
+  }
 }

@@ -68,7 +68,7 @@ async function load(message: { module: string; home: string }): Promise<FromHook
 function checked(found: Definition | undefined): LoadedService {
   if (typeof found !== 'object' || found === null)
     throw new Error("the module exports no service: write 'export default defineService({ … })'");
-  const { name, title, parameters } = found;
+  const { name, title, parameters, results } = found;
   if (typeof name !== 'string' || !/^[a-z][a-z0-9-]{0,39}$/.test(name))
     throw new Error(`the service's name is ${describe(name)}: lower-case letters, digits and '-' make one, 40 at most`);
   if ((parameters as { type?: string } | undefined)?.type !== 'object')
@@ -76,8 +76,16 @@ function checked(found: Definition | undefined): LoadedService {
   if (typeof found.run !== 'function') throw new Error("the service has no hook 'run'");
   const strange = HOOKS.find((hook) => found[hook] !== undefined && typeof found[hook] !== 'function');
   if (strange) throw new Error(`'${strange}' of the service is no function`);
+  if (results !== undefined && !(Array.isArray(results) && results.every((one) => typeof one === 'string')))
+    throw new Error("'results' of the service is a list of patterns, as in ['*.pdb', 'plots/*.png']");
   const hooks = HOOKS.filter((hook) => found[hook] !== undefined);
-  return { name, title: title ?? null, parameters: JSON.parse(JSON.stringify(parameters)), hooks };
+  return {
+    name,
+    title: title ?? null,
+    parameters: JSON.parse(JSON.stringify(parameters)),
+    hooks,
+    results: results ?? null,
+  };
 }
 
 async function call({ hook, job: facts, service, data, results }: HookCall): Promise<FromHooks> {

@@ -6,7 +6,7 @@ export type HookName = 'preprocess' | 'run' | 'rerun' | 'postprocess' | 'finaliz
 
 export type HookJob = Pick<
   HostJob,
-  'number' | 'uid' | 'name' | 'owner' | 'contact' | 'parameters' | 'metadata' | 'run' | 'directory'
+  'number' | 'uid' | 'name' | 'owner' | 'contact' | 'parameters' | 'metadata' | 'run' | 'directory' | 'url'
 >;
 
 export interface HookCall {
@@ -27,6 +27,8 @@ export interface LoadedService {
   readonly title: string | null;
   readonly parameters: Record<string, unknown>;
   readonly hooks: readonly HookName[];
+  /** Patterns of what people may fetch; null is all. */
+  readonly results: readonly string[] | null;
 }
 
 export type FromHooks =

@@ -112,6 +112,7 @@ function runHost(
     project: config.project,
     service: { name: loaded.name, config: config.config },
     hasHooks: new Set(loaded.hooks),
+    results: loaded.results,
     hooks,
     slots: createSlots(config.running),
     reporter: createReporter(session, { signal: ended.signal, log }),

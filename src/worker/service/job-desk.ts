@@ -21,6 +21,8 @@ export interface LifeContext {
   readonly service: { readonly name: string; readonly config: Readonly<Record<string, unknown>> };
   /** The hooks that the module has; of the others nobody is called. */
   readonly hasHooks: ReadonlySet<HookName>;
+  /** Patterns of what people may fetch; null is all. */
+  readonly results: readonly string[] | null;
   readonly hooks: HookLanes;
   readonly slots: Slots;
   readonly reporter: Reporter;
@@ -58,6 +60,8 @@ export interface JobDesk {
   mend(over: Partial<HostJob>): void;
   /** What others told the server: newer than any answer that is on its way. */
   hear(news: Pick<HostJob, 'wish' | 'wishReason' | 'waiting'>): void;
+  /** What the job's hooks have logged: goes along with the next report. */
+  tellLog(end: string | undefined): void;
   /** Rejects with `Outdated` when the server refuses. */
   report(kind: JobChange['kind'], facts?: Facts & { to?: JobState }): Promise<ChangeAnswer>;
   begin(to: JobState, facts?: Facts): Promise<void>;
@@ -67,6 +71,8 @@ export interface JobDesk {
 export function createDesk(context: LifeContext, first: HostJob): JobDesk {
   let job: HostJob = { ...first };
   let heard = 0;
+  let log: string | undefined;
+  let toldLog: string | undefined;
 
   const mend = (over: Partial<HostJob>): void => {
     job = { ...job, ...over };
@@ -74,7 +80,10 @@ export function createDesk(context: LifeContext, first: HostJob): JobDesk {
 
   const report = async (kind: JobChange['kind'], facts: Facts & { to?: JobState } = {}): Promise<ChangeAnswer> => {
     const seen = heard;
-    const answer = await context.reporter.report({ id: job.id, kind, step: job.step, ...facts });
+    const news = log === toldLog ? undefined : log;
+    const change = { id: job.id, kind, step: job.step, ...facts, ...(news === undefined ? {} : { log: news }) };
+    const answer = await context.reporter.report(change);
+    toldLog = news ?? toldLog;
     if (!answer.ok)
       throw new Outdated(`job ${job.number}: the server refused '${kind}' (${answer.refusal ?? 'no reason'})`);
     if (seen === heard) mend({ wish: (answer.wish ?? null) as Wish | null });
@@ -116,6 +125,9 @@ export function createDesk(context: LifeContext, first: HostJob): JobDesk {
     hear(news) {
       heard += 1;
       mend(news);
+    },
+    tellLog(end) {
+      log = end;
     },
     report,
     begin,

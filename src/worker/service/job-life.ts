@@ -8,7 +8,8 @@ import type { HostJob } from '../../ground/protocol/service.ts';
 import { isOwn } from './directories.ts';
 import { createHookCalls } from './hook-calls.ts';
 import type { HookName } from './hook-messages.ts';
-import { createDesk, type KeptRun, type LifeContext, Outdated, type Wish } from './job-desk.ts';
+import { createDesk, type Facts, type KeptRun, type LifeContext, Outdated, type Wish } from './job-desk.ts';
+import { bringInputs, sendResults } from './job-files.ts';
 import { createJobRuns } from './job-runs.ts';
 import { findDirectory, moveDirectory, removeJobDirectory } from './move-directory.ts';
 
@@ -22,6 +23,8 @@ export interface JobLife {
   run(): Promise<void>;
 }
 
+/** So long a transfer goes on trying while no byte moves. */
+const TRANSFER_SECONDS = 3600;
 const RESTING: readonly JobState[] = ['COMPLETED', 'ARCHIVED', 'EXPIRED', 'FAILED', 'CANCELLED'];
 
 export function createJobLife(context: LifeContext, first: HostJob): JobLife {
@@ -86,6 +89,9 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
     },
     PREPROCESSING: async () => {
       keepSlot();
+      const { directory, inputs } = desk.job;
+      if (directory !== null && inputs.length > 0)
+        if (!(await orFail('inputs', () => bringInputs(files(), directory, inputs)))) return true;
       await afterHook('preprocess', ({ skip, metadata }) =>
         skip ? begin('COMPLETED', { metadata }) : begin('RUNNING', { metadata, runner: null, data: null }),
       );
@@ -114,20 +120,43 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
       await afterHook('finalize', ({ metadata }) => begin('COMPLETED', { metadata }));
       return true;
     },
-    COMPLETED: () => rest('complete'),
+    COMPLETED: () =>
+      rest('complete', async () => {
+        const { directory } = desk.job;
+        if (directory === null) return {};
+        const sent = await orFail('results', () => sendResults(files(), directory, context.results));
+        return sent && { results: sent.done };
+      }),
     ARCHIVED: () => rest('archive'),
     EXPIRED: () => rest('expire'),
     FAILED: async () => false,
     CANCELLED: async () => false,
   };
 
-  const rest = async (hook: HookName): Promise<boolean> => {
+  /** `then`: what else has to be done before the job rests; undefined: it has failed over that. */
+  const rest = async (hook: HookName, then = async (): Promise<Facts | undefined> => ({})): Promise<boolean> => {
     if (desk.job.settled) return false;
     await afterHook(hook, async ({ metadata }) => {
-      await report('settle', { metadata });
+      const facts = await then();
+      if (!facts) return;
+      await report('settle', { metadata, ...facts });
       mend({ settled: true, metadata });
     });
     return true;
+  };
+
+  /** Files travel as long as the server may come back. */
+  const files = () => ({ ...context, signal: pace.step.signal, patience: { seconds: TRANSFER_SECONDS } });
+
+  /** Files that cannot travel fail the job. */
+  const orFail = async <T>(what: string, act: () => Promise<T>): Promise<{ readonly done: T } | undefined> => {
+    try {
+      return { done: await act() };
+    } catch (error) {
+      if (pace.step.signal.aborted) throw pace.step.signal.reason;
+      await fail({ hook: what, message: messageOf(error), stack: null });
+      return undefined;
+    }
   };
 
   const takeSlot = async (isFirst: boolean): Promise<void> => {

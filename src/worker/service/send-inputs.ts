@@ -4,13 +4,14 @@ import path from 'node:path';
 import { PilotageError } from '../../ground/base/errors.ts';
 import type { FileStore } from '../../ground/client/file-store.ts';
 import { type UploadedFile, uploadPaths } from '../../ground/client/upload.ts';
+import { LOG_FILE } from '../../ground/content/file-parameters.ts';
 import { permissionsOf } from '../../ground/content/permissions.ts';
 import { parseSafePath, resolveInside } from '../../ground/content/safe-path.ts';
 import type { InputFile } from '../../ground/protocol/spec.ts';
 import type { PlannedStep } from './plan-run.ts';
 
 /** The job's log is written while its inputs travel. */
-const LEFT_OUT = new Set(['framework.log']);
+const LEFT_OUT = new Set([LOG_FILE]);
 
 /** Uploads what a step reads of the job's directory: what is named, or all of it. */
 export async function sendInputs(store: FileStore, directory: string, step: PlannedStep): Promise<InputFile[]> {

@@ -73,6 +73,7 @@ describe.each(openStores())('services on %s', (_name, open) => {
       contact: null,
       parameters: '{}',
       directory: over.directory ?? null,
+      inputs: [],
       after: over.after ?? [],
     });
     if (!made.ok) throw new Error(made.refusal);

@@ -62,6 +62,7 @@ function hooks(seconds = 5, memory = 2 ** 28) {
           parameters: { fault },
           metadata: {},
           run: 0,
+          url: 'http://server/jobs/default/1/secret',
           directory,
         },
         service: { name: 'faults', config: {} },

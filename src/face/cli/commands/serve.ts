@@ -19,6 +19,8 @@ interface Options {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tlsSelfMade?: boolean;
+  readonly publicUrl?: string;
+  readonly newLinkKey?: boolean;
   readonly insecure?: boolean;
   readonly heartbeat?: number;
   readonly lease?: number;
@@ -41,6 +43,11 @@ export function serveCommand(define: Define): Command {
     .option('--tls-cert <file>', 'a certificate (PEM), with --tls-key')
     .option('--tls-key <file>', 'its key (PEM, mode 0600)')
     .option('--tls-self-made', 'make a certificate and print its fingerprint, which clients pin')
+    .option(
+      '--public-url <url>',
+      'how people reach this server, for links in pages and mails; where it listens unless given',
+    )
+    .option('--new-link-key', 'other servers of this database have lost the key of secret links: begin with a new one')
     .option('--insecure', 'listen beyond this machine without TLS: tokens can be read on the way')
     .option('--heartbeat <duration>', 'how often workers report, 30s unless given', duration)
     .option(
@@ -61,6 +68,8 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
     verbose: globals.verbose ?? 0,
     ...defined({
       database,
+      publicUrl: options.publicUrl === undefined ? undefined : parsePublicUrl(options.publicUrl),
+      newLinkKey: options.newLinkKey,
       listen: options.listen === undefined ? undefined : parseListen(options.listen),
       couchdbListen: parseOptional(options.couchdbListen, 5984),
       couchdbTlsListen: parseOptional(options.couchdbTlsListen, 6984),
@@ -73,6 +82,14 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
   };
   checkLease(served);
   return context.serve(served);
+}
+
+/** Without a slash at its end. */
+function parsePublicUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isPlain = url && /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '' && url.username === '';
+  if (isPlain) return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
+  throw new PilotageError('bad-request', `'${text}' is no address of a server: write https://HOST[:PORT]`);
 }
 
 /** An address, or the usual port of this machine if the option stands alone. */

@@ -3,7 +3,7 @@ import type { Define } from '../define.ts';
 import type { Invocation } from '../invocation.ts';
 import { addJob, type WishOptions, wishJobs } from '../jobs/service-jobs.ts';
 import { SEVERAL } from '../option-sources.ts';
-import { collectList, collectPairs } from '../option-values.ts';
+import { collectFiles, collectList, collectPairs } from '../option-values.ts';
 
 const PROJECT = 'the project (PILOTAGE_PROJECT; else default)';
 
@@ -27,6 +27,7 @@ export function serviceJobCommands(define: Define): Command[] {
       .option('-p, --project <name>', PROJECT)
       .option('-n, --name <name>', 'a name to find it by')
       .option('--set <name=value>', `a parameter ${SEVERAL}`, collectPairs)
+      .option('--file <name=path>', `a file for a parameter that takes files ${SEVERAL}`, collectFiles)
       .option('--parameters <json>', 'all parameters, as JSON')
       .option('--contact <address>', 'whom to tell when it is complete')
       .option('--after <job>', `begin when this job is complete ${SEVERAL}`, collectList),

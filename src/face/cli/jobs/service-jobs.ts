@@ -3,11 +3,14 @@ import { cp, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { messageOf, PilotageError } from '../../../ground/base/errors.ts';
-import type { ServiceView, WishReply } from '../../../ground/protocol/service.ts';
+import { fileParametersOf, plainFileName } from '../../../ground/content/file-parameters.ts';
+import { readValue, type ValueSchema } from '../../../ground/content/form-values.ts';
+import type { JobFile, ServiceView, WishReply } from '../../../ground/protocol/service.ts';
 import { calls } from '../calls.ts';
 import { defined } from '../defined.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
+import { createUploader } from '../submission/uploader.ts';
 import { plural } from '../table.ts';
 
 export interface AddOptions {
@@ -16,6 +19,7 @@ export interface AddOptions {
   readonly contact?: string;
   readonly parameters?: string;
   readonly set?: Readonly<Record<string, string>>;
+  readonly file?: Readonly<Record<string, readonly string[]>>;
   readonly after?: readonly string[];
 }
 
@@ -32,21 +36,26 @@ type Wish = 'cancel' | 'fail' | 'resubmit' | 'delete';
 export async function addJob(invocation: Invocation, options: AddOptions, name: string, dir?: string): Promise<number> {
   const params = { project: options.project ?? (invocation.context.env.PILOTAGE_PROJECT || 'default'), service: name };
   const service = await invocation.client().call(calls.service, { params });
+  const given = options.file ?? {};
+  const parameters = { ...parametersOf(options, service), ...namesOf(given, service) };
+  const files = await sent(invocation, params.project, Object.values(given).flat());
   const directory = dir === undefined ? undefined : await placed(invocation, service, dir);
   const body = {
-    parameters: parametersOf(options, service),
+    parameters,
     ...defined({
       directory: directory?.name,
       name: options.name,
       contact: options.contact,
       after: options.after?.slice(),
+      files: files.length === 0 ? undefined : files,
     }),
   };
   try {
     const made = await invocation.client().call(calls.createServiceJob, { params, body });
     await invocation.print(
       made,
-      () => `job ${made.number} of service ${name}${service.host === null ? ', which nobody hosts now' : ''}`,
+      () =>
+        `job ${made.number} of service ${name}${service.host === null ? ', which nobody hosts now' : ''}\n${made.link}`,
     );
     return EXIT.done;
   } catch (error) {
@@ -54,6 +63,34 @@ export async function addJob(invocation: Invocation, options: AddOptions, name: 
     if (directory?.isCopy && error instanceof PilotageError) await rm(directory.path, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** The names that the parameters get for files: a list where the service takes several. */
+function namesOf(given: Readonly<Record<string, readonly string[]>>, { parameters }: ServiceView) {
+  const known = new Map(fileParametersOf(parameters).map((parameter) => [parameter.name, parameter]));
+  return Object.fromEntries(
+    Object.entries(given).map(([name, paths]) => {
+      const parameter = known.get(name);
+      if (!parameter) {
+        const which = known.size === 0 ? 'it takes no files' : `files go to ${[...known.keys()].join(', ')}`;
+        throw new PilotageError('bad-request', `the service has no parameter '${name}' for files: ${which}`);
+      }
+      const names = paths.map((file) => plainFileName(path.basename(file)));
+      if (!parameter.isList && names.length > 1)
+        throw new PilotageError('bad-request', `'${name}' takes one file, not ${names.length}`);
+      return [name, parameter.isList ? names : names[0]];
+    }),
+  );
+}
+
+async function sent(invocation: Invocation, project: string, paths: readonly string[]): Promise<JobFile[]> {
+  if (paths.length === 0) return [];
+  const full = paths.map((file) => path.resolve(invocation.context.cwd, file));
+  for (const file of full)
+    if (!(await stat(file).catch(() => undefined))?.isFile())
+      throw new PilotageError('bad-request', `there is no file '${file}': nothing was added`);
+  const uploaded = await createUploader({ client: invocation.client(), project })(full);
+  return uploaded.map(({ digest, size }, at) => ({ name: path.basename(full[at] ?? ''), digest, size: size ?? 0 }));
 }
 
 async function placed({ context }: Invocation, { incoming, name: service }: ServiceView, dir: string) {
@@ -83,15 +120,8 @@ function parametersOf(
   { parameters = '{}', set = {} }: AddOptions,
   { parameters: schema }: ServiceView,
 ): Record<string, unknown> {
-  const properties = (schema.properties ?? {}) as Record<string, { type?: string }>;
-  const read = ([key, text]: [string, string]): [string, unknown] => {
-    if (properties[key]?.type === 'string') return [key, text];
-    try {
-      return [key, JSON.parse(text)];
-    } catch {
-      return [key, text];
-    }
-  };
+  const properties = (schema.properties ?? {}) as Record<string, ValueSchema>;
+  const read = ([key, text]: [string, string]): [string, unknown] => [key, readValue(key, properties[key], [text])];
   try {
     return { ...(JSON.parse(parameters) as object), ...Object.fromEntries(Object.entries(set).map(read)) };
   } catch (error) {

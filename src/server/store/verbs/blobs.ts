@@ -2,8 +2,8 @@ import { type Db, firstRow } from '../db.ts';
 import { type Sql, sql } from '../sql.ts';
 
 /**
- * Which bytes a project has. A blob lives as long as something refers to it (a submission, a checkpoint, a tree that
- * lists it) or somebody was told lately that it is there; then its row goes, and its bytes when no project has it:
+ * Which bytes a project has. A blob lives as long as something refers to it (a submission, a checkpoint, a document, a
+ * service's job, a tree that lists it) or somebody was told lately that it is there; then its row goes, and its bytes when no project has it:
  *
  *   there ──markRemoval──▶ marked (its row is gone, nobody may add it) ──bytes are removed──▶ finishRemoval ──▶ unknown
  */
@@ -134,7 +134,8 @@ export async function addTree(
 const UNREFERENCED = sql`not exists (select 1 from blob_uses u where u.project_id = b.project_id and u.digest = b.digest)
   and not exists (select 1 from tree_entries t where t.project_id = b.project_id and t.child = b.digest)
   and not exists (select 1 from checkpoint_blobs c where c.project_id = b.project_id and c.digest = b.digest)
-  and not exists (select 1 from document_blobs d where d.project_id = b.project_id and d.digest = b.digest)`;
+  and not exists (select 1 from document_blobs d where d.project_id = b.project_id and d.digest = b.digest)
+  and not exists (select 1 from job_blobs j where j.project_id = b.project_id and j.digest = b.digest)`;
 
 export interface BlobKey {
   readonly projectId: number;

@@ -10,8 +10,9 @@ import {
   type Wish,
 } from '../../core/service-job.ts';
 import type { Db } from '../db.ts';
+import { dropJobBlobs, keepJobBlobs } from '../job-blobs.ts';
 import { sql } from '../sql.ts';
-import { lockJobs, type ServiceJobRow, toServiceJob } from './service-jobs.ts';
+import { keepJobLog, lockJobs, type ServiceJobRow, toServiceJob } from './service-jobs.ts';
 import { type HostKey, nextTouch, renewHost } from './services.ts';
 import { setWish } from './wish-service-jobs.ts';
 
@@ -25,6 +26,9 @@ export interface ChangeFacts {
   readonly progress?: string | null | undefined;
   readonly failure?: string | null | undefined;
   readonly reason?: string | null | undefined;
+  /** What people may fetch: a tree that the project has. */
+  readonly results?: { readonly tree: string; readonly files: number; readonly bytes: number } | undefined;
+  readonly log?: string | undefined;
 }
 
 export interface StoredChange {
@@ -96,17 +100,32 @@ async function write(db: Db, { row, stored, job, retention }: Written): Promise<
   await db.run(sql`update service_jobs set step = ${job.step}, run = ${job.run}, intent = ${job.intent}, wish = ${job.wish},
     wish_reason = ${job.wish === null ? null : row.wish_reason}, settled = ${job.settled ? 1 : 0}, active = ${active}, due_at = ${due_at},
     directory = ${next.directory}, target = ${next.target}, metadata = ${next.metadata}, data = ${next.data}, runner = ${next.runner},
-    progress = ${next.progress}, failure = ${next.failure}, times = ${next.times}, ended_at = ${next.ended_at}
+    progress = ${next.progress}, failure = ${next.failure}, times = ${next.times}, ended_at = ${next.ended_at}, results = ${next.results}
     where job_id = ${row.job_id}`);
   if (arrived || stored.facts.reason !== undefined) await writeJob(db, row, job, stored.facts.reason);
+  if (stored.facts.log !== undefined) await keepJobLog(db, { jobId: row.job_id, text: stored.facts.log });
+  await keepFiles(db, row, { ...next, state: job.state });
   return { ...row, ...next, ...job, settled: job.settled ? 1 : 0, active, due_at };
 }
 
-function withFacts(row: ServiceJobRow, facts: ChangeFacts) {
-  const told = Object.fromEntries(
-    Object.entries(facts).filter(([key, value]) => key !== 'reason' && value !== undefined),
-  );
-  return { ...row, ...(told as Partial<ServiceJobRow>) };
+/** Results can be fetched while the job is COMPLETED; what it came with stays until its directory goes. */
+async function keepFiles(db: Db, row: ServiceJobRow, next: ServiceJobRow & { state: JobState }): Promise<void> {
+  const { job_id: jobId, project_id: projectId } = row;
+  if (next.results !== row.results) {
+    await dropJobBlobs(db, { jobId, kind: 'result' });
+    if (next.results !== null)
+      await keepJobBlobs(db, { jobId, projectId, kind: 'result', digests: [JSON.parse(next.results).tree] });
+  }
+  if (next.state === 'EXPIRED' && row.inputs !== null) await dropJobBlobs(db, { jobId, kind: 'input' });
+}
+
+function withFacts(row: ServiceJobRow, { results, log: _log, reason: _reason, ...facts }: ChangeFacts) {
+  const told = Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined));
+  return {
+    ...row,
+    ...(told as Partial<ServiceJobRow>),
+    ...(results === undefined ? {} : { results: JSON.stringify(results) }),
+  };
 }
 
 const OVER: readonly JobState[] = ['COMPLETED', 'FAILED', 'CANCELLED'];
@@ -119,8 +138,9 @@ function arrivalOf(db: Db, row: ServiceJobRow, job: ServiceJob, arrived: boolean
     ? { first: JSON.parse(row.times).first ?? JSON.parse(row.times).INCOMING }
     : JSON.parse(row.times);
   const times = JSON.stringify({ ...before, [job.state]: db.now });
-  if (again) return { times, ended_at: null, target: null, failure: null, runner: null, data: null, progress: null };
-  return { times, target: null, ended_at: OVER.includes(job.state) ? db.now : row.ended_at };
+  const over = { times, target: null, results: null };
+  if (again) return { ...over, ended_at: null, failure: null, runner: null, data: null, progress: null };
+  return { ...over, ended_at: OVER.includes(job.state) ? db.now : row.ended_at };
 }
 
 async function writeJob(db: Db, row: ServiceJobRow, job: ServiceJob, told: string | null | undefined): Promise<void> {
@@ -175,7 +195,7 @@ async function remove(db: Db, row: ServiceJobRow, woken: Set<number>): Promise<v
     }
   await db.run(sql`delete from service_waits where on_job = ${row.job_id} or job_id = ${row.job_id}`);
   await db.run(sql`delete from service_jobs where job_id = ${row.job_id}`);
-  for (const table of [sql`job_entries`, sql`late_records`])
+  for (const table of [sql`job_entries`, sql`late_records`, sql`job_blobs`, sql`job_logs`])
     await db.run(sql`delete from ${table} where job_id = ${row.job_id}`);
   await db.run(sql`delete from jobs where id = ${row.job_id}`);
 }

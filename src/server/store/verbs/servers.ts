@@ -41,3 +41,12 @@ export async function startServer(
 export async function beatServer(db: Db, input: { id: string }): Promise<void> {
   await db.run(sql`update servers set alive_at = ${db.now} where id = ${input.id}`);
 }
+
+/** A fact that all servers of one database share: the first one to say it decides, unless `isNew`. Returns what holds. */
+export async function agreeOn(db: Db, input: { name: string; value: string; isNew: boolean }): Promise<string> {
+  const { name, value } = input;
+  const onConflict = input.isNew ? sql`do update set value = excluded.value` : sql`do nothing`;
+  await db.run(sql`insert into installation (name, value) values (${name}, ${value}) on conflict (name) ${onConflict}`);
+  const row = await firstRow<{ value: string }>(db, sql`select value from installation where name = ${name}`);
+  return row?.value ?? value;
+}

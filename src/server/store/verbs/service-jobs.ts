@@ -1,6 +1,7 @@
 import type { JobState } from '../../core/job.ts';
 import type { ServiceJob, Wish } from '../../core/service-job.ts';
 import { type Db, firstRow } from '../db.ts';
+import { keepJobBlobs } from '../job-blobs.ts';
 import { EMPTY, type Sql, sql } from '../sql.ts';
 import { lockProject, nextNumber } from './jobs.ts';
 import { nextTouch } from './services.ts';
@@ -20,6 +21,8 @@ export interface ServiceJobRow {
   readonly link_hash: string;
   readonly contact: string | null;
   readonly parameters: string;
+  readonly inputs: string | null;
+  readonly results: string | null;
   readonly metadata: string;
   readonly times: string;
   readonly ended_at: number | null;
@@ -70,12 +73,14 @@ export interface NewServiceJob {
   readonly parameters: string;
   /** A directory with its input, which is there already. */
   readonly directory: string | null;
+  /** Files that the project has, to be put into its directory. */
+  readonly inputs: readonly { readonly name: string; readonly digest: string; readonly size: number }[];
   /** Numbers of jobs of the project's services. */
   readonly after: readonly string[];
 }
 
 export type NewServiceJobResult =
-  | { readonly ok: true; readonly number: string; readonly repeated: boolean }
+  | { readonly ok: true; readonly number: string; readonly uid: string }
   | {
       readonly ok: false;
       readonly refusal: 'no-such-job' | 'ended-badly' | 'directory-taken';
@@ -85,11 +90,11 @@ export type NewServiceJobResult =
 /** A job that waits to be taken up. A request that came before is answered with the job that it made. */
 export async function createServiceJob(db: Db, job: NewServiceJob): Promise<NewServiceJobResult> {
   await lockProject(db, job.projectId);
-  const before = await firstRow<{ number: string }>(
+  const before = await firstRow<{ number: string; uid: string }>(
     db,
-    sql`select j.number from service_jobs v join jobs j on j.id = v.job_id where v.request_id = ${job.requestId}`,
+    sql`select j.number, j.uid from service_jobs v join jobs j on j.id = v.job_id where v.request_id = ${job.requestId}`,
   );
-  if (before) return { ok: true, number: before.number, repeated: true };
+  if (before) return { ok: true, ...before };
   const parents = await parentsOf(db, job);
   if ('refusal' in parents) return { ok: false, ...parents };
   const holder = job.directory === null ? undefined : await holderOf(db, job.directory);
@@ -100,11 +105,18 @@ export async function createServiceJob(db: Db, job: NewServiceJob): Promise<NewS
   const made = await firstRow<{ id: number }>(db, sql`select id from jobs where uid = ${job.uid}`);
   const id = made?.id ?? 0;
   const waiting = parents.open.length;
-  await db.run(sql`insert into service_jobs (job_id, service_id, request_id, link_hash, contact, parameters, times, waiting, active, touched, directory)
-    values (${id}, ${job.serviceId}, ${job.requestId}, ${job.linkHash}, ${job.contact}, ${job.parameters}, ${JSON.stringify({ INCOMING: db.now })},
+  const inputs = job.inputs.length === 0 ? null : JSON.stringify(job.inputs);
+  await db.run(sql`insert into service_jobs (job_id, service_id, request_id, link_hash, contact, parameters, inputs, times, waiting, active, touched, directory)
+    values (${id}, ${job.serviceId}, ${job.requestId}, ${job.linkHash}, ${job.contact}, ${job.parameters}, ${inputs}, ${JSON.stringify({ INCOMING: db.now })},
       ${waiting}, ${waiting === 0 ? 1 : 0}, ${await nextTouch(db, job.serviceId)}, ${job.directory})`);
+  await keepJobBlobs(db, {
+    projectId: job.projectId,
+    jobId: id,
+    kind: 'input',
+    digests: job.inputs.map(({ digest }) => digest),
+  });
   for (const on of parents.open) await db.run(sql`insert into service_waits (on_job, job_id) values (${on}, ${id})`);
-  return { ok: true, number, repeated: false };
+  return { ok: true, number, uid: job.uid };
 }
 
 async function holderOf(db: Db, directory: string): Promise<string | undefined> {
@@ -176,4 +188,39 @@ export async function knownServiceJobs(
   const given = db.table({ m_number: ['text', input.numbers] });
   return db.rows(sql`select j.number, j.uid, v.directory from jobs j join service_jobs v on v.job_id = j.id
     where j.project_id = ${input.projectId} and v.service_id = ${input.serviceId} and j.number in (select m_number from ${given} as given)`);
+}
+
+/** The job that a secret link opens, if it is this one; a wrong secret finds nothing, as an unknown job does. */
+export async function findLinkedJob(
+  db: Db,
+  input: { project: string; number: string; linkHash: string },
+): Promise<LinkedJobRow | null> {
+  const row = await firstRow<Omit<LinkedJobRow, 'log'>>(
+    db,
+    sql`select v.*, j.project_id, j.uid, j.number, j.name, j.owner, j.state, j.created_at, j.started_at, j.finished_at, s.name as service, s.title, cast(${db.now} as bigint) as now
+      from service_jobs v join jobs j on j.id = v.job_id join services s on s.id = v.service_id join projects p on p.id = j.project_id
+      where v.link_hash = ${input.linkHash} and j.number = ${input.number} and p.name = ${input.project}`,
+  );
+  return row ? { ...row, log: await jobLog(db, row.job_id) } : null;
+}
+
+export interface LinkedJobRow extends ServiceJobRow {
+  /** Of the service. */
+  readonly title: string | null;
+  readonly started_at: number | null;
+  readonly finished_at: number | null;
+  readonly log: string | null;
+  /** The database's time. */
+  readonly now: number;
+}
+
+async function jobLog(db: Db, jobId: number): Promise<string | null> {
+  return (await firstRow<{ text: string }>(db, sql`select text from job_logs where job_id = ${jobId}`))?.text ?? null;
+}
+
+/** The end of what the job's hooks have logged. */
+export async function keepJobLog(db: Db, { jobId, text }: { jobId: number; text: string }): Promise<void> {
+  await db.run(
+    sql`insert into job_logs (job_id, text) values (${jobId}, ${text}) on conflict (job_id) do update set text = excluded.text`,
+  );
 }

@@ -1,0 +1,98 @@
+/** What the fronts of services ask for: forms, queues, new jobs, and jobs by their secret links. */
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { FastifyReply } from 'fastify';
+import { ZipFile } from 'yazl';
+import type { Routes } from '../../ground/protocol/routes.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { Call, Handlers } from './handlers.ts';
+import { withJobForm } from './job-form.ts';
+import { sendBytes } from './send-bytes.ts';
+
+export type FrontHandlers = Pick<
+  Handlers,
+  | 'createServiceJob'
+  | 'serviceForm'
+  | 'serviceQueue'
+  | 'link'
+  | 'linkResults'
+  | 'linkFile'
+  | 'linkZip'
+  | 'linkLog'
+  | 'cancelLink'
+>;
+
+/** `spool`: where files of forms are while they arrive. */
+export function frontHandlers(pool: Pool, spool: string): FrontHandlers {
+  return {
+    serviceForm: ({ who, params }) => pool.serviceForm(who, params),
+    serviceQueue: ({ who, params, query }) => pool.serviceQueue(who, params, query),
+    createServiceJob: (call) =>
+      isForm(call.request.raw)
+        ? addFromForm(pool, spool, call)
+        : pool.createServiceJob(call.who, call.params, call.body),
+    link: ({ params, reply }) => pool.link(hidden(reply, params)),
+    linkResults: ({ params, reply }) => pool.linkResults(hidden(reply, params)),
+    linkFile: ({ params, request, reply }) => {
+      const path = params['*'];
+      asDownload(hideFrom(reply), path.split('/').at(-1) ?? path);
+      return sendBytes(reply, request, (start) => pool.linkFile(params, path, start));
+    },
+    linkZip: async ({ params, reply }) => {
+      const { name, files } = await pool.linkFiles(hidden(reply, params));
+      const zip = new ZipFile();
+      for (const { path, size, isExecutable, open } of files)
+        zip.addReadStreamLazy(path, { size, mode: isExecutable ? 0o100755 : 0o100644 }, (give) => {
+          open().then(
+            (bytes) => give(null, bytes),
+            (error: unknown) => give(error, undefined as never),
+          );
+        });
+      zip.end();
+      // A file that is lost in the middle breaks the answer off: an archive that looks whole would be a lie.
+      zip.on('error', (error) => reply.raw.destroy(error as Error));
+      return asDownload(reply, `${name}.zip`).type('application/zip').send(zip.outputStream);
+    },
+    linkLog: async ({ params, request, reply }) => {
+      const { task, ...link } = params;
+      const text = await pool.linkLog(hidden(reply, link), task, request.gone);
+      return reply.type('text/plain; charset=utf-8').header('x-content-type-options', 'nosniff').send(text);
+    },
+    cancelLink: async ({ params, reply }) => {
+      await pool.cancelLink(hidden(reply, params));
+      return reply.code(204).send();
+    },
+  };
+}
+
+export function isForm(request: IncomingMessage): boolean {
+  return /^multipart\/form-data\b/i.test(request.headers['content-type'] ?? '');
+}
+
+async function addFromForm(pool: Pool, spool: string, { who, params, request }: Call<Routes['createServiceJob']>) {
+  const { parameters: schema } = await pool.serviceForm(who, params);
+  return withJobForm(request.raw, { schema, spool }, async (form) => {
+    for (const file of form.files) await pool.keepFile(who, params.project, { ...file, id: randomUUID() });
+    const files = form.files.map(({ name, digest, size }) => ({ name, digest, size }));
+    return pool.createServiceJob(who, params, { ...form, files });
+  });
+}
+
+/** What a secret address shows is kept by nobody on the way, and its address is told to nobody. */
+function hideFrom(reply: FastifyReply): FastifyReply {
+  return reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer');
+}
+
+function hidden<T>(reply: FastifyReply, params: T): T {
+  hideFrom(reply);
+  return params;
+}
+
+/** Saved, and never shown as a page of this server: whatever is in it. */
+function asDownload(reply: FastifyReply, name: string): FastifyReply {
+  const plain = name.replace(/[^\w.+-]/g, '_');
+  return reply
+    .header('content-disposition', `attachment; filename="${plain}"; filename*=UTF-8''${encodeURIComponent(name)}`)
+    .header('x-content-type-options', 'nosniff')
+    .header('content-security-policy', "sandbox; default-src 'none'");
+}
