@@ -62,7 +62,8 @@ interface Standing {
 async function standing(look: () => ReturnType<LookAtJob>): Promise<Standing> {
   try {
     const { state, retryAfterSeconds } = await look();
-    const status = STATUS[state] ?? 503;
+    // Complete, and its results are still on their way here.
+    const status = state === 'COMPLETED' && retryAfterSeconds !== null ? 503 : (STATUS[state] ?? 503);
     return { status, retryAfterSeconds: status === 503 ? (retryAfterSeconds ?? A_WHILE) : null };
   } catch (error) {
     const isUnknown = error instanceof PilotageError && (error.code === 'not-found' || error.code === 'bad-request');

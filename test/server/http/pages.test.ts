@@ -15,6 +15,7 @@ const BUILT = path.join(import.meta.dirname, '../../../dist/face/dashboard');
 const jobs: Readonly<Record<string, { state: JobState; retryAfterSeconds: number | null }>> = {
   running: { state: 'RUNNING', retryAfterSeconds: 5 },
   failed: { state: 'FAILED', retryAfterSeconds: null },
+  arriving: { state: 'COMPLETED', retryAfterSeconds: 5 },
   complete: { state: 'COMPLETED', retryAfterSeconds: null },
   archived: { state: 'ARCHIVED', retryAfterSeconds: null },
   expired: { state: 'EXPIRED', retryAfterSeconds: null },
@@ -96,6 +97,7 @@ describe("the status of a job's page", () => {
   test.each([
     ['running', 503, '5'],
     ['failed', 503, '3600'],
+    ['arriving', 503, '5'],
     ['complete', 200, undefined],
     ['archived', 410, undefined],
     ['expired', 410, undefined],
