@@ -4,12 +4,13 @@ import { formatCount } from '../base/format.ts';
 import type { Field, NumberRule, TextRule, Value } from './fields.ts';
 
 /** What is wrong with what stands in a field, and what would be right; undefined when it can be sent. */
-export function checkField({ kind, isRequired }: Field, value: Value): string | undefined {
+export function checkField({ kind, isRequired, isEmptyList }: Field, value: Value): string | undefined {
   if (kind.kind === 'files') return checkFiles(kind, value as readonly File[]);
   if (kind.kind === 'truth') return undefined;
-  if (kind.kind === 'choices') return checkNumberOf(value as readonly string[], kind, isRequired);
+  if (kind.kind === 'choices') return checkNumberOf(value as readonly string[], kind, isRequired || isEmptyList);
   const text = String(value);
-  if (text.trim() === '') return isRequired ? 'This is needed.' : undefined;
+  if (text.trim() === '' && isRequired) return 'This is needed.';
+  if (text.trim() === '' && !isEmptyList) return undefined;
   switch (kind.kind) {
     case 'text':
       return checkText(text, kind);
@@ -19,7 +20,7 @@ export function checkField({ kind, isRequired }: Field, value: Value): string | 
       return kind.choices.some((choice) => choice.text === text) ? undefined : 'Choose one of those listed.';
     case 'lines': {
       const lines = linesOf(text);
-      return checkNumberOf(lines, kind, isRequired) ?? firstWrong(lines, kind.of);
+      return checkNumberOf(lines, kind, true) ?? firstWrong(lines, kind.of);
     }
     case 'json':
       return checkJson(text);
@@ -71,9 +72,9 @@ function sentence(text: string): string {
 function checkNumberOf(
   values: readonly string[],
   { least, most }: { readonly least: number; readonly most: number },
-  isRequired: boolean,
+  isThere: boolean,
 ): string | undefined {
-  if (values.length < least && (isRequired || values.length > 0))
+  if (values.length < least && (isThere || values.length > 0))
     return `At least ${formatCount(least, 'value')}, and here are ${values.length}.`;
   return values.length > most ? `At most ${formatCount(most, 'value')}, and here are ${values.length}.` : undefined;
 }

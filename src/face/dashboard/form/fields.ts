@@ -7,6 +7,8 @@ export interface Field {
   readonly help: string | undefined;
   /** It must be filled in: it is required, and the service has no value of its own for it. */
   readonly isRequired: boolean;
+  /** Left empty it is a list of nothing, and is sent as such. */
+  readonly isEmptyList: boolean;
   readonly kind: FieldKind;
   readonly initial: Value;
 }
@@ -83,16 +85,18 @@ export function fieldsOf(schema: object): Field[] {
   const { properties = {}, required = [] } = schema as Schema;
   const files = new Map(fileParametersOf(schema).map((parameter) => [parameter.name, parameter]));
   return Object.entries(properties).map(([name, property]) => {
-    const isRequired = required.includes(name) && property.default === undefined;
+    const isThere = required.includes(name);
     const parameter = files.get(name);
     const kind: FieldKind = parameter
-      ? { kind: 'files', parameter, least: Math.max(isRequired ? 1 : 0, property.minItems ?? 0) }
-      : kindOf(isRequired ? property : withoutNull(property));
+      ? { kind: 'files', parameter, least: parameter.isList ? (property.minItems ?? 0) : isThere ? 1 : 0 }
+      : kindOf(isThere ? property : withoutNull(property));
+    const isList = kind.kind === 'lines' || kind.kind === 'choices' || (parameter?.isList ?? false);
     return {
       name,
       label: textOf(property.title) ?? name,
       help: textOf(property.description),
-      isRequired,
+      isRequired: isThere && property.default === undefined && (!isList || (property.minItems ?? 0) > 0),
+      isEmptyList: isList && (isThere || property.default !== undefined),
       kind,
       initial: initialOf(kind, property.default),
     };

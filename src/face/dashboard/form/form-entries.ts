@@ -27,10 +27,11 @@ function isText([, value]: Entry): boolean {
 }
 
 /** An empty field is not sent: the service's own value is taken. */
-function entriesOf({ name, kind }: Field, value: Value): Entry[] {
+function entriesOf({ name, kind, isEmptyList }: Field, value: Value): Entry[] {
   if (typeof value === 'boolean') return [[name, String(value)]];
+  const isEmpty = typeof value === 'string' ? value.trim() === '' : value.length === 0;
+  if (isEmpty) return isEmptyList ? [[name, '']] : [];
   if (typeof value !== 'string') return value.map((one): Entry => [name, one]);
-  if (value.trim() === '') return [];
   if (kind.kind === 'lines') return linesOf(value).map((line): Entry => [name, line]);
   return [[name, kind.kind === 'number' ? value.trim() : value]];
 }

@@ -40,7 +40,7 @@ export function JobForm({ params, form }: { readonly params: OfService; readonly
   const [stage, setStage] = useState<Stage>({ at: 'filling' });
   const requestId = useRef(newRequestId());
   const running = useRef<Upload | undefined>(undefined);
-  useStay(stage.at === 'sending');
+  useStay(() => running.current !== undefined);
   useFreshAfterReturn();
 
   const change = (field: Field, value: Value): void => {
@@ -76,10 +76,12 @@ export function JobForm({ params, form }: { readonly params: OfService; readonly
     );
     try {
       const made = await running.current.done;
+      running.current = undefined;
       setStage({ at: 'sent' });
       sessionStorage.setItem('pilotage-added', made.number);
       location.assign(jobAddress(made));
     } catch (error) {
+      running.current = undefined;
       setStage(stageAfter(error));
     }
   };
@@ -226,19 +228,21 @@ function textField(name: string, label: string, help: string, maxLength: number)
     label: `${label} (optional)`,
     help,
     isRequired: false,
+    isEmptyList: false,
     kind: { kind: 'text', isLong: false, inputType: 'text', minLength: undefined, maxLength, pattern: undefined },
     initial: '',
   };
 }
 
 /** Asks before a page is left that is sending. */
-function useStay(isNeeded: boolean): void {
+function useStay(isNeeded: () => boolean): void {
   useEffect(() => {
-    if (!isNeeded) return;
-    const stay = (event: Event): void => event.preventDefault();
+    const stay = (event: Event): void => {
+      if (isNeeded()) event.preventDefault();
+    };
     addEventListener('beforeunload', stay);
     return () => removeEventListener('beforeunload', stay);
-  }, [isNeeded]);
+  }, []);
 }
 
 /** A form that browsers kept as it was when its job was added is a new one. A file dropped beside its field opens nothing. */

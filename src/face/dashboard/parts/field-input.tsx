@@ -24,6 +24,8 @@ export function FieldInput({ id, field, value, describedBy, isInvalid, isDisable
   const typed = {
     ...usual,
     value: String(value),
+    // What the service takes when it is left empty.
+    placeholder: kind.kind === 'text' || kind.kind === 'number' ? String(field.initial) : '',
     onInput: (event: { currentTarget: { value: string } }) => onChange(event.currentTarget.value),
   };
   switch (kind.kind) {

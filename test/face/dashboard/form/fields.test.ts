@@ -41,6 +41,15 @@ describe('the field of a parameter', () => {
     ],
   ])('%s', (_what, schema, kind) => expect(only(schema).kind).toMatchObject(kind));
 
+  test('a list that has to be there may be empty, unless the schema says otherwise', () => {
+    const [texts, files] = [Type.Array(Type.String()), { type: 'array', items: { type: 'string', file: {} } }];
+    for (const list of [texts, files]) {
+      expect(only(list)).toMatchObject({ isRequired: false, isEmptyList: true });
+      expect(only({ ...list, minItems: 1 })).toMatchObject({ isRequired: true });
+      expect(only(list, false)).toMatchObject({ isRequired: false, isEmptyList: false });
+    }
+  });
+
   test('a file that need not be there need not be chosen', () =>
     expect(only({ type: 'string', file: {} }, false).kind).toMatchObject({ kind: 'files', least: 0 }));
 

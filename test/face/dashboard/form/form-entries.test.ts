@@ -53,6 +53,15 @@ test('what is empty is not sent', () =>
     ['isDeep', 'false'],
   ]));
 
+test('a list that has to be there and is empty is said to be empty', () => {
+  const properties = { residues: { type: 'array', items: { type: 'integer' } }, more: { items: { file: {} } } };
+  expect(formEntries(fieldsOf({ properties, required: ['residues', 'more'] }), new Map(), job)).toEqual([
+    ['job.requestId', 'page-1'],
+    ['residues', ''],
+    ['more', ''],
+  ]);
+});
+
 test('the name of a request is long, and another one each time', () => {
   expect(newRequestId()).toMatch(/^page-[0-9a-f]{32}$/);
   expect(newRequestId()).not.toBe(newRequestId());
