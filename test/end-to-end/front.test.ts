@@ -160,10 +160,10 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     await page.keyboard.press('ArrowUp');
     await tabTo(page, page.getByLabel('loud'));
     await page.keyboard.press('ArrowDown');
-    await choose(page, 'Head', [textFile('head.txt', 'head\n')]);
-    await choose(page, 'Parts', [path.join(directory, 'one.dat')]);
-    await choose(page, 'Parts', [textFile('never.dat', 'never\n')], false);
-    await choose(page, 'Parts', [path.join(directory, 'two.dat')], false);
+    await choose(page, 'Head', textFile('head.txt', 'head\n'));
+    await choose(page, 'Parts', path.join(directory, 'one.dat'));
+    await choose(page, 'Parts', textFile('never.dat', 'never\n'), false);
+    await choose(page, 'Parts', path.join(directory, 'two.dat'), false);
     await tabTo(page, page.getByRole('button', { name: 'Remove never.dat' }));
     await page.keyboard.press('Enter');
     await tabTo(page, page.getByLabel('Name of the job'));
@@ -188,17 +188,14 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     expect(seen.requests.filter((url) => url.includes('pilotage_') && !url.includes('#'))).toEqual([]);
   });
 
-  async function choose(
-    page: Page,
-    label: string,
-    files: Parameters<Page['setInputFiles']>[1] & object,
-    isAhead = true,
-  ) {
+  async function choose(page: Page, label: string, file: string | ReturnType<typeof textFile>, isAhead = true) {
     const input = fileField(page, label);
     if (isAhead) await tabTo(page, input);
     else await input.and(page.locator(':focus')).waitFor({ state: 'attached' });
     const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.keyboard.press('Enter')]);
-    await chooser.setFiles(files);
+    await chooser.setFiles(file);
+    const name = typeof file === 'string' ? path.basename(file) : file.name;
+    await page.locator('.files').getByText(name).waitFor();
   }
 
   async function download(page: Page, act: () => Promise<void>): Promise<Buffer> {
@@ -327,7 +324,7 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('heading', { name: '<b>Shout</b> & count' }).waitFor();
     await look();
-    await page.getByRole('link', { name: 'Add a job' }).click();
+    await page.getByRole('listitem').filter({ hasText: 'Shout' }).getByRole('link', { name: 'Add a job' }).click();
     await fillIn(page, { text: 'a-word-that-does-not-end-'.repeat(4) });
     await fileField(page, 'Parts').setInputFiles([textFile(`${'long-'.repeat(30)}.txt`, 'x')]);
     await look();
@@ -353,11 +350,14 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     writeFileSync(large, Buffer.alloc(30_000_000, 'x'));
     await fileField(page, 'Parts').setInputFiles(large);
     proxy.cutAfter(10_000_000, 'up');
+    // Else the browser sends it again by itself.
+    proxy.block(true);
     await submitButton(page).click();
     await page.getByRole('alert').getByText('The connection broke').waitFor();
     expect(proxy.cuts).toBe(1);
     expect(await newJobs()).toBe(0);
     expect(await page.locator('.files').getByText('large.dat').count()).toBe(1);
+    proxy.block(false);
     await page.getByRole('button', { name: 'Try again' }).click();
     await page.waitForURL('**/jobs/default/**');
     expect(await newJobs()).toBe(1);
@@ -370,12 +370,34 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     await page.goto(link.replace(server.url(), proxy.url));
     await fillIn(page);
     proxy.cutAfter(1, 'down');
+    proxy.block(true);
     await submitButton(page).click();
     await page.getByRole('alert').getByText('The connection broke').waitFor();
     await waitUntil('the job is there', async () => (await newJobs()) === 1);
+    proxy.block(false);
     await page.getByRole('button', { name: 'Try again' }).click();
     await page.waitForURL('**/jobs/default/**');
     await state(page, 'complete');
+    expect(await newJobs()).toBe(1);
+  });
+
+  test('a browser that sends a form again by itself makes no second job', async () => {
+    const proxy = await startCuttingProxy(server.url());
+    onTestFinished(() => proxy.close());
+    const { page } = await browser.open();
+    await page.goto(link.replace(server.url(), proxy.url));
+    await fillIn(page);
+    proxy.cutAfter(1, 'down');
+    await submit(page);
+    expect(proxy.cuts).toBe(1);
+    await state(page, 'complete').catch(async (e) => {
+      console.log(
+        page.url(),
+        await page.locator('body').innerText(),
+        JSON.stringify(await jobs(), null, 1).slice(0, 1500),
+      );
+      throw e;
+    });
     expect(await newJobs()).toBe(1);
   });
 
