@@ -390,14 +390,7 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     proxy.cutAfter(1, 'down');
     await submit(page);
     expect(proxy.cuts).toBe(1);
-    await state(page, 'complete').catch(async (e) => {
-      console.log(
-        page.url(),
-        await page.locator('body').innerText(),
-        JSON.stringify(await jobs(), null, 1).slice(0, 1500),
-      );
-      throw e;
-    });
+    await state(page, 'complete');
     expect(await newJobs()).toBe(1);
   });
 

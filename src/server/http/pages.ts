@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { PilotageError } from '../../ground/base/errors.ts';
+import { ERROR_CODES, PilotageError } from '../../ground/base/errors.ts';
 import type { JobState } from '../../ground/protocol/job-state.ts';
 import { type PageFile, readPageFiles } from './page-files.ts';
 
@@ -66,14 +66,18 @@ async function standing(look: () => ReturnType<LookAtJob>): Promise<Standing> {
     const status = state === 'COMPLETED' && retryAfterSeconds !== null ? 503 : (STATUS[state] ?? 503);
     return { status, retryAfterSeconds: status === 503 ? (retryAfterSeconds ?? A_WHILE) : null };
   } catch (error) {
-    const isUnknown = error instanceof PilotageError && (error.code === 'not-found' || error.code === 'bad-request');
-    if (isUnknown) return { status: 404, retryAfterSeconds: null };
+    if (!(error instanceof PilotageError)) throw error;
+    const status = ERROR_CODES[error.code];
+    if (status === 404 || status === 400) return { status: 404, retryAfterSeconds: null };
+    if (status === 503) return { status, retryAfterSeconds: SOON };
     throw error;
   }
 }
 
 /** A failed job may be started again by the service's people. */
 const A_WHILE = 3600;
+/** A server that ends is back in a moment. */
+const SOON = 10;
 
 /** All others are on their way, or failed: then there are no results yet. */
 const STATUS: { readonly [state in JobState]?: Standing['status'] } = {

@@ -34,6 +34,7 @@ beforeEach(() => {
   app = createListener({ access, log, tls: null });
   registerPages(app, BUILT, async ({ secret }) => {
     const job = jobs[secret];
+    if (secret === 'ending') throw new PilotageError('shutting-down', 'the server stops');
     if (secret === 'broken') throw new Error('the store is away');
     if (!job) throw new PilotageError('not-found', 'there is no such job');
     return job;
@@ -102,6 +103,7 @@ describe("the status of a job's page", () => {
     ['archived', 410, undefined],
     ['expired', 410, undefined],
     ['cancelled', 410, undefined],
+    ['ending', 503, '10'],
     ['unknown', 404, undefined],
   ])('of one that is %s is %i', async (secret, status, retryAfter) => {
     const answer = await get(`/jobs/default/1/${secret}`);
