@@ -154,9 +154,10 @@ function readerOf({ project }: LinkFacts): Principal {
   return { name: 'link', tokenId: 0, scopes: ['read'], projects: [project] };
 }
 
+/** Before its hook has said what is to be run there is no run. */
 function submissionsOf({ runner }: LinkedJobRow): readonly number[] {
-  const { steps = [] } = (runner === null ? {} : JSON.parse(runner)) as { steps?: readonly { submission: number }[] };
-  return steps.map(({ submission }) => submission);
+  const run = JSON.parse(runner ?? 'null') as { steps?: readonly { submission: number }[] } | null;
+  return (run?.steps ?? []).map(({ submission }) => submission);
 }
 
 async function tasksOf(parts: Parts, link: LinkFacts, row: LinkedJobRow) {
