@@ -149,6 +149,8 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     const seen = await browser.open();
     const { page } = seen;
     const directory = temporaryDirectory({ 'one.dat': 'one\n', 'two.dat': 'two\n' });
+    // As long as somebody listens the browser asks the test for files, and opens no window of its own.
+    page.on('filechooser', () => {});
     await page.goto(link);
     await page.getByLabel('Text').waitFor();
     expect(page.url()).not.toContain('#');
