@@ -338,6 +338,7 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     await look();
     await page.goto(`${server.url()}/services/default/shout/queue`);
     await page.getByRole('row').nth(1).waitFor();
+    expect((await page.locator('caption').boundingBox())?.height).toBeLessThan(100);
     await look();
     expect(offences).toEqual([]);
   });

@@ -54,8 +54,8 @@ export function FileField({ id, labelId, kind, files, onChange, describedBy, isI
         {chooseText(isList, files.length)}
       </label>{' '}
       <span class="help">
-        or drop {isList ? 'them' : 'it'} here
-        {accept.length > 0 && ` · ${accept.join(', ')}`} · up to {formatSize(maxBytes)}
+        <span class="by-mouse">or drop {isList ? 'them' : 'it'} here · </span>
+        {accept.length > 0 && `${accept.join(', ')} · `}up to {formatSize(maxBytes)}
         {isList && ' each'}
       </span>
       <p class="visually-hidden" role="status">
