@@ -3,7 +3,7 @@
 # usage: run.sh TEMPERATURE [SEED]
 set -eu
 
-steps=25000                     # of 2 fs
+steps=${WATER_STEPS:-25000}      # of 2 fs
 settling=10                     # ps that are not measured
 gromacs_log=gromacs.log
 

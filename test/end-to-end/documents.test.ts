@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -19,6 +19,7 @@ test.each([
   'docs/jobs.md',
   'docs/picas.md',
   'docs/services.md',
+  'examples/hetatm/README.md',
   'docs/reference/cli.md',
   'docs/reference/http.md',
 ])('what %s says can be typed as it stands', (file) => {
@@ -26,6 +27,8 @@ test.each([
   expect(blocks.length).toBeGreaterThan(0);
   const home = mkdtempSync(path.join(tmpdir(), 'pilotage-documents-'));
   try {
+    // What an example says is typed where the examples lie.
+    if (file.startsWith('examples/')) cpSync(path.join(root, 'examples'), home, { recursive: true });
     const output = runAll(blocks, home, blocksOf(file, 'js'));
     expect(output).not.toMatch(/unexpected|internal/);
   } finally {

@@ -445,6 +445,32 @@ test.each(['one file system', 'two file systems'])(
   300_000,
 );
 
+test('a host that dies after it has submitted is followed by one with another token: the run is there once', async () => {
+  const witness = path.join(temporaryDirectory(), 'ran');
+  const home = serviceHome(
+    moduleOf('other-token', `run: () => pool({ command: ['sh', '-c', 'echo x >> ${witness}'] })`),
+  );
+  const withToken = async (name: string) => {
+    const body = { name, scopes: ['work' as const, 'submit' as const], projects: ['default'] };
+    return clientOf(server, (await clientOf(server).call(routes.createToken, { body })).token);
+  };
+  const died = Promise.withResolvers<void>();
+  const first = await host(home, {
+    client: await withToken('first'),
+    atStep: () => (step) => {
+      if (step !== 'submitted') return undefined;
+      died.resolve();
+      return new Promise(() => {});
+    },
+  });
+  const { number } = await add('other-token');
+  await died.promise;
+  first.abandon();
+  await host(home, { client: await withToken('second'), takeOver: true });
+  await untilState(number, 'COMPLETED');
+  expect(readFileSync(witness, 'utf8')).toBe('x\n');
+});
+
 test('a server that is away is waited for: hooks go on, and nothing is lost', async () => {
   const own = await startServer(['--workers', '1']);
   onTestFinished(() => own[Symbol.asyncDispose]());

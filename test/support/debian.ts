@@ -14,6 +14,7 @@ export const POSTGRES: Needed = {
   packages: ['postgresql-15', 'postgresql-client-15'],
 };
 export const GROMACS: Needed = { program: '/usr/bin/gmx', packages: ['gromacs'] };
+export const PYMOL_DATA: Needed = { program: '/usr/share/pymol/data/tut/1hpv.pdb', packages: ['pymol-data'] };
 export const STRACE: Needed = { program: '/usr/bin/strace', packages: ['strace'] };
 export const CHROMIUM: Needed = { program: '/usr/bin/chromium', packages: ['chromium'] };
 export const FAKETIME: Needed = { program: '/usr/bin/faketime', packages: ['faketime'] };

@@ -97,6 +97,15 @@ export const SiteRequest = closed({
   projectDirectory: Type.Optional(Type.String({ minLength: 1, maxLength: 4096 })),
   /** What it reads in `projectDirectory`, for the record, where files are shared. */
   inputs: Type.Optional(Type.Array(RelativePath, { maxItems: 100_000 })),
+  /** Options in the words of a batch system, after the site's own; a site with another one refuses the job. */
+  batch: Type.Optional(
+    closed({
+      scheduler: Type.Union([Type.Literal('slurm'), Type.Literal('grid-engine')]),
+      options: Type.Array(Type.String({ minLength: 1, maxLength: 1000, pattern: '^[^\\r\\n\\u0000]+$' }), {
+        maxItems: 100,
+      }),
+    }),
+  ),
   /** Given by the server. */
   job: Type.Optional(closed({ number: Type.String(), uid: Type.String() })),
   /** It is a worker of ours. Made by the server only. */

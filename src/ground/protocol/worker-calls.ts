@@ -14,6 +14,7 @@ export const workerCalls = {
   task: bare<'task'>('GET', '/tasks/:id'),
   results: bare<'results'>('GET', '/results/:id'),
   cancel: bare<'cancel'>('POST', '/tasks/cancel'),
+  job: bare<'job'>('GET', '/projects/:project/jobs/:number'),
   createJob: bare<'createJob'>('POST', '/projects/:project/jobs'),
   service: bare<'service'>('GET', '/projects/:project/services/:service'),
   hostService: bare<'hostService'>('POST', '/projects/:project/services/:service/hosts'),

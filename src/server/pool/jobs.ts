@@ -8,6 +8,7 @@ import { type RecordedJob as StoredJob, stateOf } from '../store/verbs/merge-rec
 import { toNewSubmission } from './new-submission.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
+import { requestKey } from './request-key.ts';
 import { serviceJobFacts } from './service-jobs.ts';
 import type { SpecFacts } from './step-facts.ts';
 import { requireFiles } from './trees.ts';
@@ -61,7 +62,7 @@ export async function createJob(parts: Parts, who: Principal, project: string, r
     submission: {
       projectId: id,
       owner: who.name,
-      requestId: `${who.tokenId}:job:${request.requestId ?? randomUUID()}`,
+      requestId: `job:${requestKey(who, id, request.requestId)}`,
       open: false,
       steps: [toNewSubmission(step, { steps: [step] }, 0)],
     },

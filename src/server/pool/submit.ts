@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { formatTaskId } from '../../ground/base/task-id.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
@@ -9,6 +8,7 @@ import { describe } from './describe-shape.ts';
 import { countOf, refuseBadPaths, refuseCycle, refuseUnfilled, toNewSubmission, toRows } from './new-submission.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
+import { requestKey } from './request-key.ts';
 import type { ItemFacts, SpecFacts, StepFacts, SubmitRequestFacts } from './step-facts.ts';
 import { requireFiles } from './trees.ts';
 import { type SubmissionRow, viewOfSubmission } from './views.ts';
@@ -40,11 +40,10 @@ export async function submit(parts: Parts, principal: Principal, request: Submit
     );
   const large = request.steps.some((step) => step.array !== undefined && countOf(step.array) > 20_000);
   const inParts = large || request.steps.some((step) => step.reuse);
-  const requestId = request.requestId ?? randomUUID();
   const result = await parts.store.submit({
     projectId: project.id,
     owner: principal.name,
-    requestId: `${principal.tokenId}:${requestId}`,
+    requestId: requestKey(principal, project.id, request.requestId),
     open: request.open === true || inParts,
     steps,
   });

@@ -1,3 +1,4 @@
+import { PilotageError } from '../../ground/base/errors.ts';
 import type { Site } from '../../ground/protocol/site.ts';
 import type { BatchJob } from '../scheduler/scheduler.ts';
 import { FILES, jobBody } from './job-script.ts';
@@ -23,12 +24,23 @@ export function batchJobOf(site: Site, entry: JournalEntry): BatchJob {
     }),
     stdout: `${directory}/${FILES.batchOut}`,
     stderr: `${directory}/${FILES.batchErr}`,
-    options: [...site.queueOptions, ...(pilot ? pilotOptions(site.scheduler, pilot) : [])],
+    options: [...site.queueOptions, ...ownOptions(site, entry), ...(pilot ? pilotOptions(site.scheduler, pilot) : [])],
     ...(spec.timeLimitSeconds === undefined ? {} : { wallTimeSeconds: spec.timeLimitSeconds }),
     ...(cpus === undefined ? {} : { cpus }),
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(gpus === undefined ? {} : { gpus }),
   };
+}
+
+/** What the job says in the batch system's words: they mean nothing to another one. Without any it runs as a plain process too. */
+function ownOptions(site: Site, { spec }: JournalEntry): readonly string[] {
+  const batch = spec.site?.batch;
+  if (batch === undefined || batch.scheduler === site.scheduler) return batch?.options ?? [];
+  if (site.scheduler === 'process' && batch.options.length === 0) return [];
+  throw new PilotageError(
+    'bad-spec',
+    `this is a job for ${batch.scheduler}, and the site '${site.name}' has ${site.scheduler}: name a site with ${batch.scheduler}, or send a plain command`,
+  );
 }
 
 function whatRuns(site: Site, entry: JournalEntry) {

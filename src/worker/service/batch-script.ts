@@ -2,21 +2,32 @@ import type { AtSite, BatchScript } from './runners.ts';
 
 export const SCRIPT_NAME = 'pilotage-script.sh';
 
-type Asked = Partial<Pick<AtSite, 'cpus' | 'memory' | 'gpus' | 'timeLimit' | 'array'>>;
+/** What a job at a site asks for in our words, and `others`: options in its batch system's, a line each. */
+interface Asked {
+  cpus?: number;
+  memory?: number;
+  gpus?: number;
+  timeLimit?: number;
+  array?: string;
+  readonly others: string[];
+}
 
 /**
- * A batch script as a command at its site. Its options, and the directives in it, become what a job at a site asks for:
- * the agent that sends it writes them for the site's scheduler. Throws for an option that has no such meaning.
+ * A batch script as a command at its site. Of its options, and of the directives in it, what we have a word for becomes
+ * what a job at a site asks for, so that it is limited and shown like any other; the rest goes to the batch system as it
+ * is. What we say ourselves (name, directory, output files) is left out.
  */
 export function toSiteCommand(script: BatchScript): { command: AtSite; file: { name: string; content: string } } {
+  const { scheduler } = script;
   const words = [...directivesIn(script), ...wordsOf(script.options)];
-  const asked = script.scheduler === 'slurm' ? fromSlurm(words) : fromGridEngine(words);
+  const { others, ...asked } = scheduler === 'slurm' ? fromSlurm(words) : fromGridEngine(words);
   const array = script.array ?? asked.array;
   const interpreter = /^#!\s*(\S.*)/.exec(script.text)?.[1]?.trim().split(/\s+/) ?? ['/bin/sh'];
   return {
     command: {
       ...asked,
       name: script.site,
+      batch: { scheduler, options: others },
       command: [...interpreter, SCRIPT_NAME],
       ...(array === undefined ? {} : { array }),
       ...(script.inputs === undefined ? {} : { inputs: script.inputs }),
@@ -36,8 +47,22 @@ function directivesIn({ text, scheduler }: BatchScript): string[] {
     .flatMap((line) => wordsOf(line.slice(begin.length)));
 }
 
+/** As a shell takes a line apart, without anything that it would put in. */
 function wordsOf(options: string | readonly string[] = []): string[] {
-  return typeof options === 'string' ? options.split(/\s+/).filter((word) => word !== '') : [...options];
+  if (typeof options !== 'string') return [...options];
+  const found = options.match(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g) ?? [];
+  return found.map((word) => word.replaceAll(/'([^']*)'|"([^"]*)"/g, '$1$2'));
+}
+
+/** An option with what follows it up to the next one, for the batch system to read. */
+function asLine(option: string, rest: readonly string[]): string {
+  return [option, ...rest].map((word) => (/\s/.test(word) ? `"${word}"` : word)).join(' ');
+}
+
+/** The words at `from` that belong to the option before: all up to the next option. */
+function valuesAt(words: readonly string[], from: number): string[] {
+  const end = words.findIndex((word, at) => at >= from && word.startsWith('-'));
+  return words.slice(from, end === -1 ? words.length : end);
 }
 
 const SLURM: Readonly<Record<string, string>> = {
@@ -46,48 +71,68 @@ const SLURM: Readonly<Record<string, string>> = {
   a: 'array',
   J: 'job-name',
   G: 'gpus',
+  o: 'output',
+  e: 'error',
+  D: 'chdir',
 };
+/** Given by us, whatever the script says. */
+const OURS_IN_SLURM = ['job-name', 'output', 'error', 'chdir'];
 
 /** Names as in sbatch(1). */
 function fromSlurm(words: readonly string[]): Asked {
-  const asked: Record<string, string | number> = {};
+  const asked: Asked = { others: [] };
   for (let at = 0; at < words.length; at += 1) {
     const word = words[at] ?? '';
     const [, long, given] = /^--([a-z-]+)(?:=(.*))?$/.exec(word) ?? [];
     const short = /^-([A-Za-z])(.*)$/.exec(word);
     const name = long ?? SLURM[short?.[1] ?? ''] ?? word;
-    const value = given ?? (long === undefined && short?.[2] ? short[2] : (words[++at] ?? ''));
+    const more = valuesAt(words, at + 1);
+    const joined = given ?? (long === undefined && short?.[2] ? short[2] : undefined);
+    const value = joined ?? more[0] ?? '';
+    at += more.length;
     if (name === 'time') asked.timeLimit = slurmTime(value);
     else if (name === 'cpus-per-task') asked.cpus = wholeOf(word, value);
-    else if (name === 'gpus') asked.gpus = wholeOf(word, value);
+    else if (name === 'gpus' && /^\d+$/.test(value)) asked.gpus = Number(value);
     else if (name === 'mem') asked.memory = sizeOf(value);
     else if (name === 'array') asked.array = value.replace(/%\d+$/, '');
-    else if (name !== 'job-name') throw unknown(word, '--time, --mem, --cpus-per-task, --gpus, --array, --job-name');
+    else if (!word.startsWith('-')) throw noOption(word, '--partition=long');
+    else if (!OURS_IN_SLURM.includes(name)) asked.others.push(asLine(word, more));
   }
   return asked;
 }
+
+/** Given by us, whatever the script says: where it runs, its name and shell, where its output goes. */
+const OURS_IN_GRID_ENGINE = ['-cwd', '-wd', '-N', '-S', '-o', '-e', '-j', '-V', '-terse'];
 
 /** Names as in qsub(1) and complex(5). */
 function fromGridEngine(words: readonly string[]): Asked {
-  const asked: Record<string, string | number> = {};
+  const asked: Asked = { others: [] };
   for (let at = 0; at < words.length; at += 1) {
     const word = words[at] ?? '';
-    if (word === '-cwd' || word === '-V') continue;
-    const value = words[++at] ?? '';
-    if (word === '-t') asked.array = value;
-    else if (word === '-pe') asked.cpus = wholeOf(word, words[++at] ?? '');
-    else if (word === '-l') Object.assign(asked, ...value.split(',').map(resourceOf));
-    else if (word !== '-N' && word !== '-S') throw unknown(word, '-l h_rt=, -l h_vmem=, -pe NAME N, -t, -N, -S, -cwd');
+    const more = valuesAt(words, at + 1);
+    at += more.length;
+    if (!word.startsWith('-')) throw noOption(word, '-q long.q');
+    if (word === '-t') asked.array = more[0] ?? '';
+    else if (word === '-pe' && /^\d+$/.test(more[1] ?? '')) {
+      asked.cpus = Number(more[1]);
+      // A site may have several: the script's own is the one.
+      if (asked.cpus > 1) asked.others.push(asLine(word, more));
+    } else if (word === '-l') {
+      const others = (more[0] ?? '').split(',').filter((part) => !takeResource(asked, part));
+      if (others.length > 0) asked.others.push(`-l ${others.join(',')}`);
+    } else if (!OURS_IN_GRID_ENGINE.includes(word)) asked.others.push(asLine(word, more));
   }
   return asked;
 }
 
-function resourceOf(text: string): Asked {
+/** False: its name is the site's own. */
+function takeResource(asked: Asked, text: string): boolean {
   const [name, value = ''] = text.split('=');
-  if (name === 'h_rt' || name === 's_rt') return { timeLimit: /^\d+$/.test(value) ? Number(value) : slurmTime(value) };
-  if (name === 'h_vmem' || name === 'mem_free' || name === 's_vmem') return { memory: sizeOf(value) };
-  if (name === 'gpu') return { gpus: wholeOf(text, value) };
-  throw unknown(`-l ${text}`, '-l h_rt=, -l h_vmem=, -l gpu=');
+  if (name === 'h_rt' || name === 's_rt') asked.timeLimit = /^\d+$/.test(value) ? Number(value) : slurmTime(value);
+  else if (name === 'h_vmem' || name === 'mem_free' || name === 's_vmem') asked.memory = sizeOf(value);
+  else if (name === 'gpu') asked.gpus = wholeOf(text, value);
+  else return false;
+  return true;
 }
 
 /** `minutes`, `minutes:seconds`, `hours:minutes:seconds`, `days-hours[:minutes[:seconds]]`, in seconds. */
@@ -112,8 +157,6 @@ function wholeOf(option: string, text: string): number {
   throw new Error(`the option '${option}' of the script needs a whole number, not '${text}'`);
 }
 
-function unknown(option: string, known: string): Error {
-  return new Error(
-    `the option '${option}' of the script has no meaning here: there are ${known}. What else its batch system needs belongs into the site ('pilotage site edit')`,
-  );
+function noOption(word: string, example: string): Error {
+  return new Error(`'${word}' is no option of a batch system: options of the script look like '${example}'`);
 }

@@ -50,20 +50,21 @@ function inPool(command: Command): PlannedStep {
 }
 
 function atSite(command: AtSite, directory: string): PlannedStep[] {
-  const { name, machine, user, files } = command;
+  const { name, machine, user, files, batch } = command;
   const isShared = files === 'shared';
   const where = {
     name,
     projectDirectory: directory,
     ...(machine === undefined ? {} : { machine }),
     ...(user === undefined ? {} : { user }),
+    ...(batch === undefined ? {} : { batch: { scheduler: batch.scheduler, options: [...batch.options] } }),
   };
   const indices = command.array === undefined ? [undefined] : [...indicesOf(parseArrayRange(command.array))];
   return indices.map((index) => {
-    const spec = specOf(index === undefined ? command : withIndex(command, index));
+    const own = index === undefined ? command : withIndex(command, index);
     return {
-      spec: { ...spec, site: { ...where, ...(isShared ? { inputs: command.inputs?.slice() ?? [] } : {}) } },
-      inputs: command.inputs,
+      spec: { ...specOf(own), site: { ...where, ...(isShared ? { inputs: own.inputs?.slice() ?? [] } : {}) } },
+      inputs: own.inputs,
       array: undefined,
       to: index === undefined ? '.' : String(index),
       isShared,
@@ -82,6 +83,7 @@ function withIndex(command: AtSite, index: number): AtSite {
   return {
     ...command,
     command: command.command.map(fill),
+    ...(command.inputs === undefined ? {} : { inputs: command.inputs.map(fill) }),
     outputs: (command.outputs ?? []).map(fill),
     env: {
       ...command.env,

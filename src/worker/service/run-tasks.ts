@@ -26,6 +26,8 @@ export type RunEnd =
 /** So long transfers go on trying; then the job has failed. */
 const PATIENCE = { seconds: 3600 };
 const WAIT_SECONDS = 30;
+/** Of a job at a site more is to be seen than whether it has ended. */
+const SITE_WAIT_SECONDS = 5;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 10_000;
 
@@ -73,7 +75,12 @@ export async function awaitRun(
 ): Promise<RunEnd> {
   const views: SubmissionView[] = [];
   for (const step of steps)
-    views.push(await awaitSubmission(place, step, (view) => onProgress(shareOf(views, view, steps))));
+    views.push(
+      await awaitSubmission(place, step, (view, said) => {
+        const { fraction, message } = shareOf(views, view, steps);
+        onProgress({ fraction, message: said === undefined ? message : `${message}; ${said}` });
+      }),
+    );
   const failed = views.filter(({ tasks, counts }) => counts.succeeded < tasks);
   if (failed.length > 0) return { ok: false, message: await whatFailed(place, views, failed) };
   await untilAnswered(() => fetchOutputs({ ...place, patience: PATIENCE }, place.directory, steps), place.signal);
@@ -81,24 +88,35 @@ export async function awaitRun(
 }
 
 async function awaitSubmission(
-  { client, signal }: RunPlace,
-  { submission }: StartedStep,
-  onChange: (view: SubmissionView) => void,
+  place: RunPlace,
+  { submission, job }: StartedStep,
+  onChange: (view: SubmissionView, said: string | undefined) => void,
 ): Promise<SubmissionView> {
+  const { client, signal } = place;
+  const waitSeconds = job === undefined ? WAIT_SECONDS : SITE_WAIT_SECONDS;
   for (;;) {
     const view = await untilAnswered(
       () =>
         client.call(workerCalls.submission, {
           params: { id: submission },
-          query: { waitSeconds: WAIT_SECONDS },
-          timeoutSeconds: WAIT_SECONDS + 30,
+          query: { waitSeconds },
+          timeoutSeconds: waitSeconds + 30,
           signal,
         }),
       signal,
     );
-    onChange(view);
+    onChange(view, job === undefined || view.finished ? undefined : await whereIs(place, job));
     if (view.finished) return view;
   }
+}
+
+/** What its agent says of a job at a site: a queue may be long, and a batch system may say why it will not start. */
+async function whereIs({ client, project, signal }: RunPlace, number: string): Promise<string | undefined> {
+  const { site, phase, detail } = await untilAnswered(
+    () => client.call(workerCalls.job, { params: { project, number }, signal }),
+    signal,
+  );
+  return phase === null ? undefined : `${phase} at ${site}${detail === null ? '' : `: ${detail}`}`;
 }
 
 function shareOf(done: readonly SubmissionView[], view: SubmissionView, steps: readonly StartedStep[]) {
@@ -119,13 +137,20 @@ async function whatFailed(
   const said =
     page === undefined
       ? ''
-      : `: task ${page.id} ${page.state}${reasonOf(page)}, 'pilotage logs ${page.id}' shows what it wrote`;
+      : `: task ${page.id} ${page.state}${reasonOf(page)}, 'pilotage logs ${page.id}' shows what it wrote${await saidOf(place, page.id)}`;
   return `${count} of ${tasks} ${tasks === 1 ? 'task' : 'tasks'} did not succeed${said}`;
 }
 
 function reasonOf({ reason, exitCode }: TaskView): string {
   if (reason === null) return '';
   return ` (${reason}${exitCode === null ? '' : `, exit code ${exitCode}`})`;
+}
+
+/** Why, as whoever ran it told. */
+async function saidOf({ client, signal }: RunPlace, id: string): Promise<string> {
+  const { attempts } = await untilAnswered(() => client.call(workerCalls.task, { params: { id }, signal }), signal);
+  const message = attempts.at(-1)?.message;
+  return message ? `. ${message}` : '';
 }
 
 async function firstBad({ client, project, signal }: RunPlace, submission: number): Promise<TaskView | undefined> {

@@ -3,7 +3,7 @@
 /** Durations as `1h30m` or seconds, sizes as `2GiB` or bytes. */
 export interface Command {
   readonly command: readonly string[];
-  /** Files, directories and patterns of the job's directory; all of it unless given. */
+  /** Files, directories and patterns of the job's directory; all of it unless given. Of an array at a site they may hold `{index}`. */
   readonly inputs?: readonly string[];
   /** Patterns of files that come back into the job's directory; of an array into a directory for each index. `name?` may be missing. */
   readonly outputs?: readonly string[];
@@ -25,6 +25,8 @@ export interface AtSite extends Command {
   readonly user?: string;
   /** `shared`: the site sees the job's directory under the same name, and nothing is copied. */
   readonly files?: 'sent' | 'shared';
+  /** Options in the words of its batch system: a line each, as in `--partition=long` or `-q long.q`. */
+  readonly batch?: { readonly scheduler: 'slurm' | 'grid-engine'; readonly options: readonly string[] };
 }
 
 export interface BatchScript {
@@ -33,7 +35,7 @@ export interface BatchScript {
   readonly site: string;
   /** Run by `sh`, or by what its first line names. Its last command's failure is its failure. */
   readonly text: string;
-  /** As for `sbatch` or `qsub`: `--time=1:00:00 --mem=2G`, `-l h_rt=3600 -pe smp 4`. */
+  /** As for `sbatch` or `qsub`: `--time=1:00:00 --mem=2G --partition=long`, `-l h_rt=3600 -pe smp 4 -q long.q`. */
   readonly options?: string | readonly string[];
   readonly array?: string;
   readonly inputs?: readonly string[];

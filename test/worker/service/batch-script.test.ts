@@ -37,18 +37,38 @@ describe('options of a script', () => {
     expect(gridEngine('', '#$ -pe smp 2\ntrue\n')).toMatchObject({ cpus: 2 });
   });
   test.each([
-    [() => slurm('--constraint=haswell'), "'--constraint=haswell' of the script has no meaning here"],
+    ['--partition=long --qos high -n 4 --exclusive', ['--partition=long', '--qos high', '-n 4', '--exclusive']],
+    ["--comment='two words' -C haswell --gpus=a100:2", ['"--comment=two words"', '-C haswell', '--gpus=a100:2']],
+    ['-o out.txt -e err.txt -D /tmp --job-name=x -J y', []],
+  ])('what sbatch knows and we have no word for goes to it as it is: %s', (options, others) => {
+    expect(slurm(options).batch).toEqual({ scheduler: 'slurm', options: others });
+  });
+  test.each([
+    ['-q long.q -P project -l arch=x,h_rt=60', ['-q long.q', '-P project', '-l arch=x']],
+    ['-pe mpi 4 -tc 5 -cwd -V -j y -o out', ['-pe mpi 4', '-tc 5']],
+    ['-hard -l scratch=2G -R y', ['-hard', '-l scratch=2G', '-R y']],
+  ])('what qsub knows and we have no word for goes to it as it is: %s', (options, others) => {
+    expect(gridEngine(options).batch).toEqual({ scheduler: 'grid-engine', options: others });
+  });
+  test.each([
     [() => slurm('--time=soon'), "'soon' is no time of a batch system"],
     [() => slurm('-c many'), "needs a whole number, not 'many'"],
-    [() => gridEngine('-l arch=x'), "'-l arch=x' of the script has no meaning here"],
-  ])('what cannot be said is refused: %#', (act, message) => {
+    [() => slurm('long'), "'long' is no option of a batch system"],
+    [() => gridEngine('long.q'), "'long.q' is no option of a batch system"],
+  ])('what is no option is refused: %#', (act, message) => {
     expect(act).toThrow(message);
   });
 });
 
 test('an array at a site is a job for each index, each with its own', () => {
   const run = planRun(
-    site({ name: 'c', command: ['echo', '{index}', SHELLS_OWN], array: '2-6:2', outputs: ['{index}.out?'] }),
+    site({
+      name: 'c',
+      command: ['echo', '{index}', SHELLS_OWN],
+      array: '2-6:2',
+      inputs: ['in/{index}'],
+      outputs: ['{index}.out?'],
+    }),
     '/jobs/x',
   );
   expect(run?.steps.map(({ to, spec }) => [to, spec.command?.[1], spec.outputs?.[0]?.pattern])).toEqual([
@@ -56,6 +76,7 @@ test('an array at a site is a job for each index, each with its own', () => {
     ['4', '4', '4.out'],
     ['6', '6', '6.out'],
   ]);
+  expect(run?.steps.map(({ inputs }) => inputs)).toEqual([['in/2'], ['in/4'], ['in/6']]);
   expect(run?.steps[1]?.spec).toMatchObject({
     command: ['echo', '4', SHELLS_OWN],
     env: { PILOTAGE_ARRAY_INDEX: '4', SLURM_ARRAY_TASK_ID: '4', SGE_TASK_ID: '4' },

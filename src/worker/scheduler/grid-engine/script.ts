@@ -35,10 +35,15 @@ function resourceLines(job: BatchJob, names: GridEngineNames): string[] {
   const slots = Math.max(1, Math.ceil(job.cpus ?? 1));
   return [
     job.wallTimeSeconds && `-l h_rt=${Math.ceil(job.wallTimeSeconds)}`,
-    slots > 1 && `-pe ${names.parallelEnvironment} ${slots}`,
+    slots > 1 && !hasEnvironment(job, slots) && `-pe ${names.parallelEnvironment} ${slots}`,
     job.memoryBytes && `-l ${names.memoryResource}=${Math.ceil(job.memoryBytes / slots / 1024)}K`,
     job.gpus && `-l ${names.gpuResource}=${job.gpus}`,
   ].flatMap((option) => (option ? [`#$ ${option}`] : []));
+}
+
+/** A job may say which parallel environment its slots are to be in. */
+function hasEnvironment({ options }: BatchJob, slots: number): boolean {
+  return options.some((line) => new RegExp(`^\\s*(#\\$\\s*)?-pe\\s+\\S+\\s+${slots}\\s*$`).test(line));
 }
 
 /** They beat directives: the job is found by its name, whatever a site's own settings say. */

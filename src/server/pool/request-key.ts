@@ -1,0 +1,14 @@
+import { randomUUID } from 'node:crypto';
+import { mayDo, type Principal } from '../access/principal.ts';
+
+/** What hosts of services call their requests: the job and the number of its run are in it. */
+const OF_HOSTS = /^service-[0-9a-f-]{36}-/;
+
+/**
+ * The name of a request, under which it is carried out once. It is the token's own, so that nobody can take another's; that
+ * of a host is the project's, because the host that comes after a crash may have another token.
+ */
+export function requestKey(who: Principal, project: number, requestId: string = randomUUID()): string {
+  const isHosts = OF_HOSTS.test(requestId) && mayDo(who, 'work');
+  return isHosts ? `project-${project}:${requestId}` : `${who.tokenId}:${requestId}`;
+}
