@@ -10,6 +10,7 @@ import { adminToken, clientOf } from '../support/api.ts';
 import { expectOnlyFrom, overflow, type RunningBrowser, startBrowser, tabTo, wcagFaults } from '../support/browser.ts';
 import { startCuttingProxy } from '../support/cutting-proxy.ts';
 import { CHROMIUM, missing } from '../support/debian.ts';
+import { startPathProxy } from '../support/path-proxy.ts';
 import { type Running, type RunningServer, startCommand, startServer } from '../support/running-server.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -340,6 +341,25 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     await page.getByRole('row').nth(1).waitFor();
     expect((await page.locator('caption').boundingBox())?.height).toBeLessThan(100);
     await look();
+    expect(offences).toEqual([]);
+  });
+
+  test('the pages may be shown below a path of another server', async () => {
+    const outer = await startPathProxy(server.url(), '/group/pilotage');
+    onTestFinished(() => outer.close());
+    const { page, offences, requests } = await browser.open();
+    await page.goto(link.replace(server.url(), outer.url));
+    await fillIn(page);
+    await submit(page);
+    await state(page, 'complete');
+    expect(String(await download(page, () => page.getByRole('link', { name: 'result.txt' }).click()))).toContain(
+      'head\n',
+    );
+    await page.getByRole('link', { name: 'Queue' }).click();
+    await page.getByRole('row').nth(1).waitFor();
+    await page.getByRole('link', { name: 'Pilotage' }).click();
+    await page.getByText('Your token opens the pages of services').waitFor();
+    expect(requests.filter((url) => !url.startsWith(outer.url))).toEqual([]);
     expect(offences).toEqual([]);
   });
 

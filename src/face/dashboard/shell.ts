@@ -16,6 +16,9 @@ const TITLES: Readonly<Record<Shell, string>> = {
   job: 'Job',
 };
 
+/** The way up from each page to where the pages begin: they may be shown below a path of another server. */
+const UP: Readonly<Record<Shell, string>> = { start: '', submit: '../../', queue: '../../../', job: '../../../' };
+
 /** How to do the same without a browser that runs scripts. `…` stands for what is in the address. */
 const BY_HAND: Readonly<Record<Shell, string>> = {
   start: `curl -H "Authorization: Bearer $TOKEN" SERVER/api/v1/projects/PROJECT/services`,
@@ -36,9 +39,9 @@ export function shellOf(shell: Shell, { script, style, icon }: ShellAssets): str
 <meta name="color-scheme" content="light dark">
 <meta name="robots" content="noindex">
 <title>${TITLES[shell]}</title>
-<link rel="icon" type="image/svg+xml" href="/assets/${icon}">
-<link rel="stylesheet" href="/assets/${style}">
-<script type="module" src="/assets/${script}"></script>
+<link rel="icon" type="image/svg+xml" href="${UP[shell]}assets/${icon}">
+<link rel="stylesheet" href="${UP[shell]}assets/${style}">
+<script type="module" src="${UP[shell]}assets/${script}"></script>
 </head>
 <body>
 <div id="page"></div>

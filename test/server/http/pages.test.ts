@@ -63,7 +63,7 @@ describe('a page', () => {
   );
 
   test('names what there is to load, which is kept for ever', async () => {
-    const names = [...(await get('/')).body.matchAll(/\/(assets\/[^"]+)/g)].map(([, name]) => name!);
+    const names = [...(await get('/')).body.matchAll(/"(assets\/[^"]+)/g)].map(([, name]) => name!);
     expect(names).toHaveLength(3);
     expect(
       readdirSync(path.join(BUILT, 'assets'))

@@ -1,3 +1,5 @@
+import { ROOT } from './root.ts';
+
 export interface OfService {
   readonly project: string;
   readonly service: string;
@@ -17,8 +19,8 @@ export type Place =
   | ({ readonly page: 'job' } & LinkOfJob)
   | { readonly page: 'nowhere' };
 
-export function placeOf(path: string): Place {
-  const [kind, project, second, third, ...more] = partsOf(path);
+export function placeOf(path: string, root = ROOT): Place {
+  const [kind, project, second, third, ...more] = partsOf(path.slice(root.length));
   if (kind === undefined) return { page: 'start' };
   if (more.length > 0 || project === undefined || second === undefined) return { page: 'nowhere' };
   if (kind === 'services' && third === undefined) return { page: 'submit', project, service: second };
@@ -39,9 +41,12 @@ function partsOf(path: string): string[] {
 }
 
 export const submitAddress = (project: string, service: string): string =>
-  `/services/${encodeURIComponent(project)}/${encodeURIComponent(service)}`;
+  `${ROOT}/services/${encodeURIComponent(project)}/${encodeURIComponent(service)}`;
+
+/** The start. */
+export const START = `${ROOT}/`;
 
 export const queueAddress = (project: string, service: string): string => `${submitAddress(project, service)}/queue`;
 
 export const jobAddress = (job: LinkOfJob): string =>
-  `/jobs/${[job.project, job.number, job.secret].map(encodeURIComponent).join('/')}`;
+  `${ROOT}/jobs/${[job.project, job.number, job.secret].map(encodeURIComponent).join('/')}`;

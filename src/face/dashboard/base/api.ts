@@ -1,5 +1,6 @@
 import type { ParamsOf, QueryOf, ReplyOf } from '../../../ground/protocol/route.ts';
 import type { Routes } from '../../../ground/protocol/routes.ts';
+import { ROOT } from './root.ts';
 import { currentToken } from './session.ts';
 
 /** The calls of the pages. The compiler holds their addresses equal to the table of routes, which stays out of the bundle. */
@@ -80,7 +81,7 @@ export function addressOf<Name extends Call>(
   const path = PATHS[name].replace(/:(\w+)/g, (_, key: string) => encodeURIComponent(values[key] ?? ''));
   const pairs = Object.entries((query ?? {}) as Record<string, unknown>).filter(([, value]) => value !== undefined);
   const search = new URLSearchParams(pairs.map(([key, value]): [string, string] => [key, String(value)])).toString();
-  return `/api/v1${path}${search === '' ? '' : `?${search}`}`;
+  return `${ROOT}/api/v1${path}${search === '' ? '' : `?${search}`}`;
 }
 
 /** The last of them keeps the browser from asking for a name and a password by itself. */

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { queueAddress, submitAddress } from '../base/address.ts';
+import { queueAddress, START, submitAddress } from '../base/address.ts';
 
 interface LayoutProps {
   readonly title: string;
@@ -23,7 +23,7 @@ export function Layout({ title, tabTitle, service, here, onSignOut, children }: 
         Skip to the content
       </a>
       <header class="head">
-        <a class="brand" href="/">
+        <a class="brand" href={START}>
           Pilotage
         </a>
         {service && <ServiceLinks {...service} here={here} />}

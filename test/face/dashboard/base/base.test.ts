@@ -4,6 +4,7 @@ import { addressOf, NoAnswer, Refused, toError } from '../../../../src/face/dash
 import { formatCount, formatPercent, formatTime, formatValue } from '../../../../src/face/dashboard/base/format.ts';
 import { isUnderWay, lifeOf, STATES } from '../../../../src/face/dashboard/base/life.ts';
 import { nextLookSeconds, nextTrySeconds } from '../../../../src/face/dashboard/base/pace.ts';
+import { rootOf } from '../../../../src/face/dashboard/base/root.ts';
 import { tokenIn } from '../../../../src/face/dashboard/base/session.ts';
 import { JOB_STATES } from '../../../../src/ground/protocol/job-state.ts';
 
@@ -42,6 +43,16 @@ test.each([
   ['', undefined],
   ['#pilotage_abcdefghijklmnop<', undefined],
 ])('the token in %o is %o', (hash, token) => expect(tokenIn(hash)).toBe(token));
+
+describe('where the pages begin', () => {
+  test.each([
+    ['https://host/assets/main-ABC.js', ''],
+    ['https://host/a/b/assets/main-ABC.js', '/a/b'],
+    ['file:///somewhere/root.ts', ''],
+  ])('for a script at %s: %o', (script, root) => expect(rootOf(script)).toBe(root));
+  test('addresses are read from there on', () =>
+    expect(placeOf('/a/services/default/words', '/a')).toMatchObject({ page: 'submit', service: 'words' }));
+});
 
 describe('an error of the server', () => {
   test('is told in its words', () => {
