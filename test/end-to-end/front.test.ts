@@ -479,6 +479,26 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     expect(offences).toEqual([]);
   });
 
+  test('files may be dropped on their field, and a click twice makes one job', async () => {
+    const { page } = await browser.open();
+    await page.goto(link);
+    await fillIn(page);
+    const dropped = `(() => { const all = new DataTransfer();
+      for (const name of ['one.dat', 'two.dat']) all.items.add(new File([name], name)); return all; })()`;
+    const parts = page.locator('.drop').filter({ has: fileField(page, 'Parts') });
+    await parts.dispatchEvent('drop', { dataTransfer: await page.evaluateHandle(dropped) });
+    await parts.getByText('two.dat').waitFor();
+    await submitButton(page).dblclick();
+    await page.waitForURL('**/jobs/default/**');
+    await state(page, 'complete');
+    expect(await page.getByRole('link', { name: /^all\// }).allTextContents()).toEqual([
+      'all/head.txt',
+      'all/one.dat',
+      'all/two.dat',
+    ]);
+    expect(await newJobs()).toBe(1);
+  });
+
   test('a link that was taken back opens nothing more', async () => {
     const { page } = await browser.open();
     const made = await server.json<{ link: string; token: number }>(['service', 'link', 'shout']);
