@@ -31,6 +31,7 @@ export const ERROR_CODES = {
   'connection-lost': 502,
   'transfer-failed': 502,
   'not-ready': 503,
+  busy: 503,
   'storage-full': 503,
   'storage-failed': 503,
   'shutting-down': 503,

@@ -29,6 +29,13 @@ export const HostRequest = closed({
   incoming: nullable(Path),
   archiveSeconds: nullable(Seconds),
   expireSeconds: nullable(Seconds),
+  /** So many unfinished jobs it takes, and so many of one user: new ones are refused (`busy`). */
+  limits: Type.Optional(
+    closed({
+      waiting: Type.Optional(Type.Integer({ minimum: 1 })),
+      perUser: Type.Optional(Type.Integer({ minimum: 1 })),
+    }),
+  ),
   /** The session of a host that is known to be dead. */
   takeOver: Type.Optional(Count),
 });
@@ -164,11 +171,11 @@ export const KnownReply = closed({
  * `job.name`, `job.contact`, `job.requestId` for the rest.
  */
 export const ServiceJobRequest = closed({
-  name: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
-  requestId: Type.Optional(Type.String({ minLength: 8, maxLength: 128 })),
+  name: Type.Optional(Type.String({ minLength: 1, maxLength: 256, pattern: '^[^\\u0000]*$' })),
+  requestId: Type.Optional(Type.String({ minLength: 8, maxLength: 128, pattern: '^[^\\u0000]*$' })),
   parameters: Type.Optional(Fields),
-  contact: Type.Optional(Type.String({ maxLength: 256, pattern: '^[^\\s@]+@[^\\s@]+$' })),
-  directory: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
+  contact: Type.Optional(Type.String({ maxLength: 256, pattern: '^[^\\s\\u0000@]+@[^\\s\\u0000@]+$' })),
+  directory: Type.Optional(Type.String({ minLength: 1, maxLength: 255, pattern: '^[^\\u0000]*$' })),
   files: Type.Optional(Type.Array(JobFile, { maxItems: 10_000 })),
   /** Numbers of jobs that have to be complete first. */
   after: Type.Optional(Type.Array(JobNumber, { maxItems: 1000 })),

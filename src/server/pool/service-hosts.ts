@@ -23,6 +23,7 @@ export interface HostRequestFacts {
   readonly incoming: string | null;
   readonly archiveSeconds: number | null;
   readonly expireSeconds: number | null;
+  readonly limits?: { readonly waiting?: number | undefined; readonly perUser?: number | undefined } | undefined;
   readonly takeOver?: number | undefined;
 }
 
@@ -52,6 +53,8 @@ export async function hostService(
     incoming: facts.incoming,
     archiveMs: ms(facts.archiveSeconds),
     expireMs: ms(facts.expireSeconds),
+    mostWaiting: facts.limits?.waiting ?? null,
+    mostOfOwner: facts.limits?.perUser ?? null,
     host: JSON.stringify(facts.host),
     secretHash: sha256(secret),
     leaseMs: LEASE_MS,

@@ -66,7 +66,7 @@ export async function createServiceJob(
     inputs,
     after: request.after ?? [],
   });
-  if (!made.ok) throw refusal(made.refusal, made.number);
+  if (!made.ok) throw 'most' in made ? busy(at.service, made) : refusal(made.refusal, made.number);
   parts.signals.service(service.id);
   return {
     number: made.number,
@@ -114,6 +114,18 @@ function checkFiles(
 
 function badFile(what: string): PilotageError {
   return new PilotageError('bad-request', `${what}: nothing was added`);
+}
+
+const BUSY_SECONDS = 60;
+
+function busy(service: string, { refusal, most }: { refusal: string; most: number }): PilotageError {
+  const whose =
+    refusal === 'too-many'
+      ? `the service '${service}' has ${most} unfinished jobs`
+      : `${most} of your jobs are unfinished`;
+  return new PilotageError('busy', `${whose}, and takes no more for now: try again later. Nothing was added`, {
+    details: { retryAfterSeconds: BUSY_SECONDS },
+  });
 }
 
 function refusal(why: 'no-such-job' | 'ended-badly' | 'directory-taken', number: string): PilotageError {

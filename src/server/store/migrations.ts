@@ -312,6 +312,8 @@ create index service_waits_of on service_waits (job_id);
   // What people bring and fetch through a service's front: files by their digests, and the secret link that shows a job.
   // `installation`: facts that all servers of one database share.
   `
+alter table services add column most_waiting bigint;
+alter table services add column most_of_owner bigint;
 alter table service_jobs add column inputs text;
 alter table service_jobs add column results text;
 create index service_jobs_link on service_jobs (link_hash);

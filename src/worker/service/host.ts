@@ -14,6 +14,7 @@ import { createJobLife, type JobLife } from './job-life.ts';
 import { findOrphans } from './orphans.ts';
 import type { ServiceConfig } from './read-config.ts';
 import { createReporter, isReplaced, mayPass } from './reporter.ts';
+import { createRoom } from './room.ts';
 import { createSlots } from './slots.ts';
 
 export interface HostOptions {
@@ -77,13 +78,14 @@ function hookLanes({ config, environment }: HostOptions, mark: string): HookLane
 }
 
 function factsOf(loaded: LoadedService, config: ServiceConfig) {
-  const { directories, archiveSeconds, expireSeconds } = config;
+  const { directories, archiveSeconds, expireSeconds, limits } = config;
   return {
     title: loaded.title,
     parameters: loaded.parameters,
     incoming: directories.INCOMING,
     archiveSeconds,
     expireSeconds,
+    limits,
   };
 }
 
@@ -117,6 +119,7 @@ function runHost(
     slots: createSlots(config.running),
     reporter: createReporter(session, { signal: ended.signal, log }),
     directories: config.directories,
+    room: createRoom(config, log),
     ending: ending.signal,
     signal: ended.signal,
     log,

@@ -11,6 +11,7 @@ import type { HookName } from './hook-messages.ts';
 import type { ChangeAnswer } from './host-session.ts';
 import type { AtStep } from './move-directory.ts';
 import type { Reporter } from './reporter.ts';
+import type { Room } from './room.ts';
 import type { Runner } from './runners.ts';
 import type { Slots } from './slots.ts';
 
@@ -27,6 +28,7 @@ export interface LifeContext {
   readonly slots: Slots;
   readonly reporter: Reporter;
   readonly directories: Directories;
+  readonly room: Room;
   /** The host is about to end: hooks are finished, nothing is begun or waited for. */
   readonly ending: AbortSignal;
   /** The host ends now. */

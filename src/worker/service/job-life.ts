@@ -84,6 +84,7 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
     INCOMING: async () => {
       if (desk.job.waiting > 0) return false;
       await takeSlot(false);
+      await awaitRoom();
       await begin('PREPROCESSING');
       return true;
     },
@@ -163,6 +164,12 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
     pace.isWaiting = true;
     await context.slots.take(pace.step.signal, isFirst);
     hasSlot = true;
+    pace.isWaiting = false;
+  };
+
+  const awaitRoom = async (): Promise<void> => {
+    pace.isWaiting = true;
+    await context.room.await(pace.step.signal);
     pace.isWaiting = false;
   };
 

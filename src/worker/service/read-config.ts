@@ -16,6 +16,10 @@ export interface ServiceConfig {
   readonly concurrency: number;
   readonly hookSeconds: number;
   readonly hookMemory: number;
+  /** New jobs are refused while so many are unfinished, of all or of one user. */
+  readonly limits: { readonly waiting?: number; readonly perUser?: number };
+  /** No job is begun while its disk has less room, in bytes. */
+  readonly freeDisk: number;
   readonly archiveSeconds: number | null;
   readonly expireSeconds: number | null;
   /** Keys of the service's own. */
@@ -44,7 +48,7 @@ export function readServiceConfig(home: string): ServiceConfig {
   const whole = mapOf(file, readYaml(file), 'the file');
   known(file, whole, KEYS, 'key');
   const limits = mapOf(file, whole.limits, "'limits'");
-  known(file, limits, ['running', 'hookTime', 'hookMemory'], 'limit');
+  known(file, limits, ['running', 'hookTime', 'hookMemory', 'waiting', 'perUser', 'freeDisk'], 'limit');
   const retention = mapOf(file, whole.retention, "'retention'");
   known(file, retention, ['archive', 'expire'], 'key of retention');
   const archiveSeconds = timeOf(file, retention.archive);
@@ -64,6 +68,11 @@ export function readServiceConfig(home: string): ServiceConfig {
     hookSeconds: limits.hookTime === undefined ? 300 : readWith(file, () => parseDuration(limits.hookTime as string)),
     hookMemory:
       limits.hookMemory === undefined ? 2 ** 30 : readWith(file, () => parseSize(limits.hookMemory as string)),
+    limits: {
+      ...(limits.waiting === undefined ? {} : { waiting: countOf(file, limits.waiting, 1, "'limits.waiting'") }),
+      ...(limits.perUser === undefined ? {} : { perUser: countOf(file, limits.perUser, 1, "'limits.perUser'") }),
+    },
+    freeDisk: limits.freeDisk === undefined ? 0 : readWith(file, () => parseSize(limits.freeDisk as string)),
     archiveSeconds,
     expireSeconds,
     config: mapOf(file, whole.config, "'config'"),

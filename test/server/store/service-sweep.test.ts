@@ -34,6 +34,8 @@ async function prepare(store: Store): Promise<{ projectId: number; serviceId: nu
     incoming: null,
     archiveMs: 1000,
     expireMs: 2000,
+    mostWaiting: null,
+    mostOfOwner: null,
     host: '{}',
     leaseMs: 600_000,
     takeOver: null,

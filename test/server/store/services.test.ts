@@ -31,6 +31,8 @@ describe.each(openStores())('services on %s', (_name, open) => {
       schema: '{}',
       incoming: '/in',
       archiveMs,
+      mostWaiting: null,
+      mostOfOwner: null,
       expireMs: archiveMs === null ? null : archiveMs + 1,
       host: '{"host":"h","pid":1}',
       secretHash,

@@ -85,7 +85,9 @@ export type NewServiceJobResult =
       readonly ok: false;
       readonly refusal: 'no-such-job' | 'ended-badly' | 'directory-taken';
       readonly number: string;
-    };
+    }
+  /** So many are unfinished already. */
+  | { readonly ok: false; readonly refusal: 'too-many' | 'too-many-of-owner'; readonly most: number };
 
 /** A job that waits to be taken up. A request that came before is answered with the job that it made. */
 export async function createServiceJob(db: Db, job: NewServiceJob): Promise<NewServiceJobResult> {
@@ -95,6 +97,8 @@ export async function createServiceJob(db: Db, job: NewServiceJob): Promise<NewS
     sql`select j.number, j.uid from service_jobs v join jobs j on j.id = v.job_id where v.request_id = ${job.requestId}`,
   );
   if (before) return { ok: true, ...before };
+  const full = await tooMany(db, job);
+  if (full) return { ok: false, ...full };
   const parents = await parentsOf(db, job);
   if ('refusal' in parents) return { ok: false, ...parents };
   const holder = job.directory === null ? undefined : await holderOf(db, job.directory);
@@ -117,6 +121,25 @@ export async function createServiceJob(db: Db, job: NewServiceJob): Promise<NewS
   });
   for (const on of parents.open) await db.run(sql`insert into service_waits (on_job, job_id) values (${on}, ${id})`);
   return { ok: true, number, uid: job.uid };
+}
+
+/** Does the service take no more for now? Jobs that wait for others are not counted. */
+async function tooMany(db: Db, { serviceId, owner }: NewServiceJob) {
+  const limits = await firstRow<{ most_waiting: number | null; most_of_owner: number | null }>(
+    db,
+    sql`select most_waiting, most_of_owner from services where id = ${serviceId}`,
+  );
+  const unfinished = async (most: number, of: Sql): Promise<boolean> => {
+    const rows =
+      await db.rows(sql`select 1 as one from service_jobs v join jobs j on j.id = v.job_id where v.service_id = ${serviceId} and v.active = 1
+      and j.state in ('INCOMING', 'PREPROCESSING', 'RUNNING', 'POSTPROCESSING', 'FINALIZING') ${of} limit ${most}`);
+    return rows.length >= most;
+  };
+  const { most_waiting: all = null, most_of_owner: own = null } = limits ?? {};
+  if (all !== null && (await unfinished(all, EMPTY))) return { refusal: 'too-many', most: all } as const;
+  if (own !== null && (await unfinished(own, sql`and j.owner = ${owner}`)))
+    return { refusal: 'too-many-of-owner', most: own } as const;
+  return undefined;
 }
 
 async function holderOf(db: Db, directory: string): Promise<string | undefined> {

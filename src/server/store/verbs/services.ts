@@ -13,6 +13,9 @@ export interface ServiceRow {
   readonly incoming: string | null;
   readonly archive_ms: number | null;
   readonly expire_ms: number | null;
+  /** So many jobs may be unfinished, and so many of one owner. */
+  readonly most_waiting: number | null;
+  readonly most_of_owner: number | null;
   readonly created_at: number;
   readonly host_number: number;
   readonly host_secret: string | null;
@@ -39,6 +42,8 @@ export interface HostInput {
   readonly incoming: string | null;
   readonly archiveMs: number | null;
   readonly expireMs: number | null;
+  readonly mostWaiting: number | null;
+  readonly mostOfOwner: number | null;
   readonly host: string;
   readonly secretHash: string;
   readonly leaseMs: number;
@@ -59,7 +64,7 @@ export async function hostService(db: Db, input: HostInput): Promise<HostResult>
   if (row.host_until > db.now && row.host_number !== input.takeOver) return { ok: false, row };
   const number = row.host_number + 1;
   await db.run(sql`update services set title = ${input.title}, schema = ${input.schema}, incoming = ${input.incoming},
-    archive_ms = ${input.archiveMs}, expire_ms = ${input.expireMs}, host_number = ${number}, host_secret = ${input.secretHash},
+    archive_ms = ${input.archiveMs}, expire_ms = ${input.expireMs}, most_waiting = ${input.mostWaiting}, most_of_owner = ${input.mostOfOwner}, host_number = ${number}, host_secret = ${input.secretHash},
     host = ${input.host}, host_since = ${db.now}, host_until = ${db.now + input.leaseMs}, ended_at = null, end_reason = null where id = ${row.id}`);
   if (row.archive_ms !== input.archiveMs || row.expire_ms !== input.expireMs) await recount(db, row.id, input);
   return { ok: true, id: row.id, number, now: db.now };
