@@ -71,7 +71,10 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     ] as const) {
       mkdirSync(path.join(home, name, 'incoming'), { recursive: true });
       writeFileSync(path.join(home, name, 'service.ts'), module);
-      writeFileSync(path.join(home, name, 'service.yaml'), 'limits: {running: 20}\n');
+      writeFileSync(
+        path.join(home, name, 'service.yaml'),
+        `limits: {running: 20${name === 'plain' ? ', waiting: 131' : ''}}\n`,
+      );
     }
     host = await startHost();
     ({ link } = await server.json<{ link: string }>(['service', 'link', 'shout', '--expires', '1d']));
@@ -537,6 +540,11 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     await page.reload();
     await page.getByText('a later one').waitFor();
     expect(await page.getByLabel('waiting 131').isChecked()).toBe(true);
+    // It takes 131 at the most.
+    await page.getByRole('link', { name: 'Add a job' }).click();
+    await submitButton(page).click();
+    await page.getByRole('alert').getByText('The server takes no job for now').waitFor();
+    await page.getByRole('alert').getByText('try again later').waitFor();
   });
 });
 

@@ -16,7 +16,7 @@ import { ProgressBar } from '../parts/progress-bar.tsx';
 type Stage =
   | { readonly at: 'filling' }
   | { readonly at: 'sending'; readonly sent: Sent | undefined }
-  | { readonly at: 'refused'; readonly message: string }
+  | { readonly at: 'refused'; readonly isForNow: boolean; readonly message: string }
   | { readonly at: 'no-answer' }
   | { readonly at: 'sent' };
 
@@ -153,7 +153,11 @@ function Outcome({ stage, wrong, onCancel }: OutcomeProps) {
     case 'refused':
       return (
         <Notice tone="bad" isUrgent>
-          <p>The server did not take this job. Change what it says and submit again:</p>
+          <p>
+            {stage.isForNow
+              ? 'The server takes no job for now. What you filled in is still here: submit again later.'
+              : 'The server did not take this job. Change what it says and submit again:'}
+          </p>
           <p>{stage.message}</p>
         </Notice>
       );
@@ -187,7 +191,10 @@ function Sending({ sent, onCancel }: { readonly sent: Sent | undefined; readonly
 }
 
 function stageAfter(error: unknown): Stage {
-  if (error instanceof Refused) return { at: 'refused', message: error.message };
+  if (error instanceof Refused) {
+    const isForNow = error.status === 429 || error.status >= 500;
+    return { at: 'refused', isForNow, message: error.message };
+  }
   if (error instanceof DOMException && error.name === 'AbortError') return { at: 'filling' };
   return { at: 'no-answer' };
 }
