@@ -65,6 +65,7 @@ const HOUSE = {
     'ground/protocol',
   ],
   'face/cli': ['ground/client', 'ground/base', 'ground/content', 'ground/protocol'],
+  'face/dashboard': ['ground/client', 'ground/base', 'ground/content', 'ground/protocol'],
 };
 
 const walls = Object.entries(HOUSE).map(([room, doors]) => ({
@@ -84,6 +85,19 @@ const pure = {
   to: { pathNot: '^src/' },
 };
 
+/** What runs in a browser is small, and knows no Node.js. Types cost nothing there. */
+const browser = {
+  name: 'pages-run-in-a-browser',
+  severity: 'error',
+  comment:
+    'face/dashboard takes types from anywhere it may enter, and code from preact and from rooms without node: modules',
+  from: { path: '^src/face/dashboard/' },
+  to: {
+    pathNot: ['^src/face/dashboard/', '^src/ground/(base|content/file-parameters)', '^node_modules/preact/'],
+    dependencyTypesNot: ['type-only'],
+  },
+};
+
 module.exports = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
@@ -96,6 +110,7 @@ module.exports = {
     },
     { name: 'nobody-enters-main', severity: 'error', from: { path: '^src/(?!main/)' }, to: { path: '^src/main/' } },
     pure,
+    browser,
     ...walls,
   ],
   options: {

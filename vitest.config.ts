@@ -7,6 +7,7 @@ const FAST = [
   'test/ground/protocol/**/*.test.ts',
   'test/server/core/**/*.test.ts',
   'test/face/cli/**/*.test.ts',
+  'test/face/dashboard/**/*.test.ts',
 ];
 
 export default defineConfig({

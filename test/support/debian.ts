@@ -17,6 +17,7 @@ export const GROMACS: Needed = { program: '/usr/bin/gmx', packages: ['gromacs'] 
 export const PYMOL_DATA: Needed = { program: '/usr/share/pymol/data/tut/1hpv.pdb', packages: ['pymol-data'] };
 export const SYSTEMD: Needed = { program: '/usr/bin/systemd-analyze', packages: ['systemd'] };
 export const STRACE: Needed = { program: '/usr/bin/strace', packages: ['strace'] };
+export const CHROMIUM: Needed = { program: '/usr/bin/chromium', packages: ['chromium'] };
 export const FAKETIME: Needed = { program: '/usr/bin/faketime', packages: ['faketime'] };
 
 /**

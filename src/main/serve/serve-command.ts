@@ -16,6 +16,7 @@ import { registerApi } from '../../server/http/api.ts';
 import { registerDocuments } from '../../server/http/documents.ts';
 import { registerHealth } from '../../server/http/health.ts';
 import { registerMetrics } from '../../server/http/metrics.ts';
+import { registerPages } from '../../server/http/pages.ts';
 import type { Notices } from '../../server/notices/notices.ts';
 import { startKeeper } from '../../server/pool/keeper.ts';
 import { createLinks } from '../../server/pool/links.ts';
@@ -37,6 +38,9 @@ import { type Address, isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
 import { openNotices } from './open-notices.ts';
 import { serverFiles } from './server-files.ts';
+
+/** Where `npm run build` puts the web pages, as seen from the compiled file. */
+const PAGES = join(import.meta.dirname, '../../face/dashboard');
 
 /** Builds a server, runs it until SIGTERM or SIGINT, and takes it apart in order. Resolves with the exit code. */
 export async function runServe(options: ServeOptions): Promise<number> {
@@ -128,6 +132,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   registerDocuments(app, VERSION);
   registerMetrics(app, pool);
   registerHealth(app, store);
+  registerPages(app, PAGES, (link) => pool.link(link));
   const users = createUsers(store, () => performance.now());
   let where: CouchdbPorts['where'] = { ports: [], certificate: null };
   registerApi(app, { pool, access, couchdb: { users, where: () => where }, spool });

@@ -10,6 +10,7 @@ import type { Access } from '../access/access.ts';
 import type { Principal } from '../access/principal.ts';
 import { lazyValidation } from './lazy-validation.ts';
 import { toPilotageError, toProblem } from './problem.ts';
+import { shownAddress } from './shown-address.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -77,7 +78,7 @@ export function createListener(options: ListenerOptions): FastifyInstance {
   app.addHook('onResponse', async (request, reply) => {
     const facts = {
       method: request.method,
-      url: request.url.split('?')[0],
+      url: shownAddress(request.url),
       status: reply.statusCode,
       ms: Math.round(reply.elapsedTime),
       who: request.principal?.name,
@@ -89,13 +90,9 @@ export function createListener(options: ListenerOptions): FastifyInstance {
     const isForm = request.routeOptions.config.form === true;
     if (problem.code === 'body-too-large' || isForm) await drain(request.raw);
     if (problem.status >= 500 && problem.code !== 'shutting-down')
-      options.log.error({ err: toPilotageError(error).cause ?? error, url: request.url.split('?')[0] }, problem.detail);
+      options.log.error({ err: toPilotageError(error).cause ?? error, url: shownAddress(request.url) }, problem.detail);
     if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', String(problem.retryAfterSeconds));
-    if (problem.status === 401)
-      reply.header(
-        'www-authenticate',
-        'Bearer realm="Pilotage", Basic realm="Pilotage: any name, and a token as the password"',
-      );
+    if (problem.status === 401) reply.header('www-authenticate', challengeTo(request));
     return reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem));
   });
   app.setNotFoundHandler((request, reply) => {
@@ -104,11 +101,18 @@ export function createListener(options: ListenerOptions): FastifyInstance {
       title: 'not-found',
       status: 404,
       code: 'not-found',
-      detail: `there is nothing at ${request.method} ${request.url.split('?')[0]}: /api/docs shows what there is`,
+      detail: `there is nothing at ${request.method} ${shownAddress(request.url)}: /api/docs shows what there is`,
     };
     return reply.code(404).type('application/problem+json').send(JSON.stringify(problem));
   });
   return app;
+}
+
+/** A browser that is sent to a page asks its user for the token; a script of a page has its own way to ask. */
+function challengeTo(request: FastifyRequest): string {
+  const bearer = 'Bearer realm="Pilotage"';
+  if (request.headers['x-requested-with'] !== undefined) return bearer;
+  return `${bearer}, Basic realm="Pilotage: any name, and a token as the password"`;
 }
 
 /** `Authorization: Bearer TOKEN`, or Basic with the token as the password, so that a browser can ask for it. */

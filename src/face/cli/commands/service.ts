@@ -9,6 +9,8 @@ import type { Define } from '../define.ts';
 import { defined } from '../defined.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
+import { duration } from '../option-values.ts';
+import { publishLink } from '../services/service-link.ts';
 import { serviceUnit } from '../services/service-unit.ts';
 import { type Column, formatAge, formatTable } from '../table.ts';
 
@@ -43,6 +45,12 @@ export function serviceCommand(define: Define): Command {
       define('nudge', 'Let the host of a service look at all its jobs at once', nudge)
         .argument('<name>', 'the service')
         .option('-p, --project <name>', PROJECT),
+    )
+    .addCommand(
+      define('link', "Make a link to publish: who has it may add jobs to the project's services", publishLink)
+        .argument('<name>', 'the service')
+        .option('-p, --project <name>', PROJECT)
+        .option('--expires <duration>', 'good for so long, as in 90d; until revoked unless given', duration),
     )
     .addCommand(define('list', 'List services', list).option('-p, --project <name>', PROJECT));
 }
