@@ -7,6 +7,7 @@ import { cpuPerTask, millionArray } from './million.ts';
 import { nullTasks } from './null-tasks.ts';
 import { pilots, TASKS } from './pilots.ts';
 import { machine, median, residentMb, startServer } from './server.ts';
+import { services } from './services.ts';
 import { sites } from './sites.ts';
 import { hashingMibPerSecond, hasRsync, type Staged, stage, stagingSource } from './staging.ts';
 import { floorPerSecond, loneTaskMs, serverWithWorker, truePerSecond, xargsPerSecond } from './true-tasks.ts';
@@ -40,6 +41,7 @@ const PARTS = {
   sites: jobsAtASite,
   pilots: pilotsOfASite,
   couchdb: tokensOfPicas,
+  services: jobsOfServices,
 };
 for (const name of wantedParts()) await PARTS[name]();
 console.log(`bench: ${lines.length - missed} reached, ${missed} missed`);
@@ -52,6 +54,29 @@ function wantedParts(): (keyof typeof PARTS)[] {
   const unknown = named.find((name) => !Object.hasOwn(PARTS, name));
   if (unknown !== undefined) throw new Error(`there is no part '${unknown}': the parts are ${all.join(', ')}`);
   return named.length === 0 ? all : all.filter((name) => named.includes(name));
+}
+
+async function jobsOfServices(): Promise<void> {
+  const { perSecond, queueMs, sweepMs } = await services();
+  for (const [slots, rate] of perSecond)
+    figure(
+      `1,000 empty jobs of a service through all states, with moves, ${slots} slots: jobs a second`,
+      rate.toFixed(0),
+      'at least 50',
+      rate >= 50,
+    );
+  figure(
+    'a page of the queue with counts, over 100,000 past jobs',
+    `${queueMs.toFixed(1)} ms`,
+    'under 50 ms',
+    queueMs < 50,
+  );
+  figure(
+    'the sweep for jobs whose time is over, of 100,000',
+    `${sweepMs.toFixed(1)} ms`,
+    'under 100 ms',
+    sweepMs < 100,
+  );
 }
 
 async function idleMemory(): Promise<void> {

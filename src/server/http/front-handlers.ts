@@ -2,11 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { FastifyReply } from 'fastify';
-import { ZipFile } from 'yazl';
 import type { Routes } from '../../ground/protocol/routes.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Call, Handlers } from './handlers.ts';
-import { withJobForm } from './job-form.ts';
 import { sendBytes } from './send-bytes.ts';
 
 export type FrontHandlers = Pick<
@@ -40,6 +38,7 @@ export function frontHandlers(pool: Pool, spool: string): FrontHandlers {
     },
     linkZip: async ({ params, reply }) => {
       const { name, files } = await pool.linkFiles(hidden(reply, params));
+      const { ZipFile } = await import('yazl');
       const zip = new ZipFile();
       for (const { path, size, isExecutable, open } of files)
         zip.addReadStreamLazy(path, { size, mode: isExecutable ? 0o100755 : 0o100644 }, (give) => {
@@ -71,6 +70,8 @@ export function isForm(request: IncomingMessage): boolean {
 
 async function addFromForm(pool: Pool, spool: string, { who, params, request }: Call<Routes['createServiceJob']>) {
   const { parameters: schema } = await pool.serviceForm(who, params);
+  // Loaded when it is first wanted: the small server stays small.
+  const { withJobForm } = await import('./job-form.ts');
   return withJobForm(request.raw, { schema, spool }, async (form) => {
     for (const file of form.files) await pool.keepFile(who, params.project, { ...file, id: randomUUID() });
     const files = form.files.map(({ name, digest, size }) => ({ name, digest, size }));
