@@ -9,8 +9,9 @@ import { FAKETIME, POSTGRES, SYSTEMD, skipIfMissing } from '../support/debian.ts
 import { startPostgres } from '../support/postgres.ts';
 import { type RunningServer, startServer } from '../support/running-server.ts';
 import { namesIn, serviceHome } from '../support/service-home.ts';
-import { startHostProcess } from '../support/service-process.ts';
+import { startHostAs, startHostProcess } from '../support/service-process.ts';
 import { smallDisk } from '../support/small-disk.ts';
+import { makeUser } from '../support/ssh-accounts.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -331,4 +332,49 @@ test('the unit that is printed is one that systemd understands, for directories 
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   expect(said).toBe('');
+});
+
+test('another account fills the incoming directory: with a shared group the host moves what it gets, else it says what to do', async ({
+  skip,
+}) => {
+  if (process.getuid?.() !== 0) skip('it takes root to be two other accounts');
+  const { user } = makeUser('/bin/bash');
+  const [uid, gid] = ['-u', '-g'].map((which) => execFileSync('id', [which, user], { encoding: 'utf8' }).trim());
+  const home = serviceHome(PLAIN('two-accounts', "preprocess() { writeFileSync('seen', ''); },"));
+  copyFileSync(path.join(server.data, 'admin-token'), path.join(home, 'token'));
+  execFileSync('chown', ['-R', `${user}:`, home]);
+  execFileSync('chmod', ['755', home]);
+  execFileSync('chmod', ['2775', path.join(home, 'incoming')]);
+  const own = `--reuid=${uid} --regid=${gid} --clear-groups`.split(' ');
+  const options = { exec: ['setpriv', ...own], env: { HOME: home }, cwd: home };
+  await startHostAs(options, { server: server.url(), tokenFile: path.join(home, 'token') }, [home]);
+  const fill = (name: string, mask: string) =>
+    execFileSync(
+      'setpriv',
+      [
+        '--reuid=nobody',
+        '--regid=nogroup',
+        `--groups=${gid}`,
+        'sh',
+        '-c',
+        `umask ${mask}; mkdir incoming/${name}; echo x > incoming/${name}/in`,
+      ],
+      { cwd: home },
+    );
+  fill('shared', '002');
+  fill('closed', '022');
+  const good = await at().add('two-accounts', { directory: 'shared' });
+  const bad = await at().add('two-accounts', { directory: 'closed' });
+  const job = await until(good.number, 'COMPLETED');
+  expect(namesIn(job.serviceJob?.directory ?? '')).toEqual(['in', 'seen']);
+  const failed = await until(bad.number, 'FAILED');
+  expect(failed.serviceJob?.failure).toMatchObject({
+    hook: 'move',
+    message: expect.stringContaining("'umask 002' where it is filled"),
+  });
+  expect(namesIn(path.join(home, 'incoming'))).toEqual(['closed']);
+  // As it says: mended, and resubmitted.
+  execFileSync('chmod', ['-R', 'g+w', path.join(home, 'incoming/closed')]);
+  await server.run(['job', 'resubmit', bad.number]);
+  await until(bad.number, 'COMPLETED');
 });

@@ -317,6 +317,7 @@ alter table services add column most_of_owner bigint;
 alter table service_jobs add column inputs text;
 alter table service_jobs add column results text;
 create index service_jobs_link on service_jobs (link_hash);
+create index service_jobs_directory on service_jobs (directory);
 create table job_blobs (
   project_id bigint not null, digest text not null, job_id bigint not null, kind text not null check (kind in ('input', 'result')),
   primary key (project_id, digest, job_id, kind)

@@ -20,15 +20,18 @@ export function placeOf(
   return path.join(directories[state === 'INCOMING' ? 'PREPROCESSING' : state], directoryName(job));
 }
 
-/** Is this where a job of this service may be: in one of its directories, with the job's name, or one that was added? */
+/**
+ * Is this where a job of this service may be: in one of its directories, with the job's name, or one in the incoming
+ * directory that was handed over with it? Such a one stays the job's when it could not be moved from there.
+ */
 export function isOwn(
   directories: Directories,
-  job: { readonly number: string; readonly uid: string; readonly state: JobState },
+  job: { readonly number: string; readonly uid: string },
   directory: string,
 ): boolean {
   const above = path.dirname(directory);
   if (path.basename(directory) === directoryName(job)) return true;
-  return job.state === 'INCOMING' && above === directories.INCOMING && !path.basename(directory).startsWith('.');
+  return above === directories.INCOMING && !path.basename(directory).startsWith('.');
 }
 
 export async function makeDirectories(directories: Directories): Promise<void> {

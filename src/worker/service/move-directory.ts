@@ -41,10 +41,20 @@ async function bring(from: string, to: string, at: AtStep): Promise<void> {
     await syncDirectories(path.dirname(from), path.dirname(to));
     await at('placed');
   } catch (error) {
+    if (systemCode(error) === 'EACCES' || systemCode(error) === 'EPERM') throw notAllowed(from, to, error);
     if (systemCode(error) !== 'EXDEV') throw error;
     await copyAcross(from, to, at);
     await discard(from, at);
   }
+}
+
+/** Whoever moves a directory to another one needs to write into both, and into the directory itself. */
+function notAllowed(from: string, to: string, cause: unknown): PilotageError {
+  return new PilotageError(
+    'forbidden',
+    `this account may not move '${from}' to '${path.dirname(to)}': it has to be able to write into both places and into the directory itself. Where another account fills the incoming directory, let both share a group: 'chgrp GROUP DIR' and 'chmod 2775 DIR' for the incoming directory, and 'umask 002' where it is filled; then resubmit the job`,
+    { cause },
+  );
 }
 
 async function copyAcross(from: string, to: string, at: AtStep): Promise<void> {

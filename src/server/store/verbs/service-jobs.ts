@@ -145,7 +145,7 @@ async function tooMany(db: Db, { serviceId, owner }: NewServiceJob) {
 async function holderOf(db: Db, directory: string): Promise<string | undefined> {
   const row = await firstRow<{ number: string }>(
     db,
-    sql`select j.number from service_jobs v join jobs j on j.id = v.job_id where v.active = 1 and v.directory = ${directory} limit 1`,
+    sql`select j.number from service_jobs v join jobs j on j.id = v.job_id where v.directory = ${directory} limit 1`,
   );
   return row?.number;
 }
