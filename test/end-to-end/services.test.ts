@@ -182,6 +182,14 @@ test('a run may be skipped, and rounds go on as long as a hook wants', async () 
   );
 });
 
+test('what a hook says of its progress last is told, however fast it says it', async () => {
+  const say = "postprocess(job) { for (let at = 1; at <= 9; at++) job.progress(at / 10, 'part ' + at); },";
+  await host(serviceHome(moduleOf('steps', `${say} run: () => pool({ command: ['true'], array: '1-3' })`)));
+  const { number } = await add('steps');
+  const job = await untilState(number, 'COMPLETED');
+  expect(job.progress).toEqual({ fraction: 0.9, message: 'part 9' });
+});
+
 test('a failed job is resubmitted from where it was prepared, and runs again', async () => {
   const hooks =
     "preprocess() { writeFileSync('input', 'x'); }, run: () => nothing(), finalize() { if (!existsSync('mended')) { writeFileSync('mended', ''); throw new Error('once'); } }";
@@ -297,6 +305,7 @@ test('parameters out of the schema are refused, each with what is wrong', async 
   await expect(add('checked', { parameters: { n: 0 } })).rejects.toThrow("'n' must be >= 1");
   await expect(add('checked', { parameters: {} })).rejects.toThrow("'n' is missing");
   await expect(add('checked', { parameters: { n: 'x' } })).rejects.toThrow("'n' must be");
+  await expect(add('checked', { parameters: { n: 1, m: 1 } })).rejects.toThrow("no parameter 'm': did you mean 'n'?");
   await expect(add('unknown-service')).rejects.toThrow("there is no service 'unknown-service'");
 });
 
@@ -548,7 +557,7 @@ test('a host in the background: started, asked, restarted, stopped; the reason o
   });
   expect(await server.run(['service', 'status', home])).toMatchObject({
     code: 3,
-    stdout: expect.stringContaining('xpected'),
+    stdout: expect.stringMatching(/service\.ts' cannot be loaded: .*xpected.*'pilotage service check /),
   });
 });
 
@@ -567,8 +576,10 @@ test('a new service works as it was written, and its types are checked', async (
   writeFileSync(module, readFileSync(module, 'utf8').replace('job.parameters.text', 'job.parameters.texts'));
   expect(await server.run(['service', 'check', 'words'], { cwd: directory })).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining("'texts' does not exist"),
+    stderr: expect.stringMatching(/do not fit:\n {2}service\.ts\(\d+.*'texts' does not exist.*\n$/),
   });
+  const whole = await server.run(['job', 'add', 'words', directory, '--set', 'text=one'], {});
+  expect(whole).toMatchObject({ code: 2, stderr: expect.stringContaining('holds the service') });
   expect(await server.run(['service', 'unit', 'words'], { cwd: directory })).toMatchObject({
     code: 0,
     stdout: expect.stringContaining('ExecStart=pilotage --server'),

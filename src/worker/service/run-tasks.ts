@@ -137,7 +137,7 @@ async function whatFailed(
   const said =
     page === undefined
       ? ''
-      : `: task ${page.id} ${page.state}${reasonOf(page)}, 'pilotage logs ${page.id}' shows what it wrote${await saidOf(place, page.id)}`;
+      : `: task ${page.id} ${page.state}${reasonOf(page)}${await saidOf(place, page.id)}. 'pilotage logs ${page.id}' shows what it wrote`;
   return `${count} of ${tasks} ${tasks === 1 ? 'task' : 'tasks'} did not succeed${said}`;
 }
 
@@ -150,7 +150,7 @@ function reasonOf({ reason, exitCode }: TaskView): string {
 async function saidOf({ client, signal }: RunPlace, id: string): Promise<string> {
   const { attempts } = await untilAnswered(() => client.call(workerCalls.task, { params: { id }, signal }), signal);
   const message = attempts.at(-1)?.message;
-  return message ? `. ${message}` : '';
+  return message ? `: ${message.replace(/\.$/, '')}` : '';
 }
 
 async function firstBad({ client, project, signal }: RunPlace, submission: number): Promise<TaskView | undefined> {

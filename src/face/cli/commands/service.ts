@@ -62,7 +62,8 @@ async function create(invocation: Invocation, _options: object, name: string): P
   );
   await invocation.print(
     { files },
-    () => `${files.map((file) => `${file}\n`).join('')}'pilotage service run ${name}' hosts it`,
+    () =>
+      `${files.map((file) => `${file}\n`).join('')}'pilotage service check ${name}' says whether it is right, 'pilotage service start ${name}' hosts it`,
   );
   return EXIT.done;
 }
