@@ -535,6 +535,11 @@ test('a host in the background: started, asked, restarted, stopped; the reason o
     stdout: expect.stringContaining('is running (process '),
   });
   expect(await server.run(['service', 'restart', home])).toMatchObject({ code: 0 });
+  const elsewhere = ['--data', temporaryDirectory(), 'service', 'restart', home];
+  expect(await server.run(elsewhere)).toMatchObject({
+    code: 3,
+    stderr: expect.stringContaining('no server is running'),
+  });
   expect(await server.run(['service', 'status', home])).toMatchObject({ code: 0 });
   expect(await server.run(['service', 'nudge', 'background'])).toMatchObject({ code: 0 });
   const added = await server.json<{ number: string }>(['job', 'add', 'background', '--set', 'n=4']);
@@ -578,6 +583,11 @@ test('a new service works as it was written, and its types are checked', async (
     code: 2,
     stderr: expect.stringMatching(/do not fit:\n {2}service\.ts\(\d+.*'texts' does not exist.*\n$/),
   });
+  writeFileSync(
+    module,
+    `console.log(await import.meta.dirname);\n${readFileSync(module, 'utf8').replace('parameters.texts', 'parameters.text')}`,
+  );
+  expect(await server.run(['service', 'check', 'words'], { cwd: directory })).toMatchObject({ code: 0 });
   const whole = await server.run(['job', 'add', 'words', directory, '--set', 'text=one'], {});
   expect(whole).toMatchObject({ code: 2, stderr: expect.stringContaining('holds the service') });
   expect(await server.run(['service', 'unit', 'words'], { cwd: directory })).toMatchObject({

@@ -108,6 +108,8 @@ async function stop(invocation: Invocation, _options: object, dirs: string[]): P
 }
 
 async function restart(invocation: Invocation, options: object, dirs: string[]): Promise<number> {
+  // First: what cannot be started again is not stopped.
+  hostOptions(invocation, homesOf(invocation, dirs));
   await stop(invocation, options, dirs);
   return start(invocation, options, dirs);
 }
