@@ -161,6 +161,17 @@ test('the last command of a run that fails is a failure, and an array is judged 
   expect(readFileSync(path.join(directory, '3', 'o'), 'utf8')).toBe('3\n');
 });
 
+test('whoever is told of a run that failed reads what its task wrote last', async () => {
+  const command = "['sh', '-c', 'seq 50; echo no such residue: XYZ >&2; exit 3']";
+  await host(serviceHome(moduleOf('telling', `run: () => pool({ command: ${command} })`)));
+  const { number } = await add('telling');
+  const { serviceJob } = await untilState(number, 'FAILED');
+  expect(serviceJob?.failure?.message).toMatch(
+    /did not succeed: task .*: the program ended with exit code 3\. 'pilotage logs/,
+  );
+  expect(serviceJob?.failure?.stack).toMatch(/shows what it wrote\nThe end of its stderr:\n {2}no such residue: XYZ$/);
+});
+
 test('a run may be skipped, and rounds go on as long as a hook wants', async () => {
   const rounds = `
     preprocess(job) { if (job.parameters.n === 0) job.skipRun(); },

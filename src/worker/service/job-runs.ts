@@ -80,7 +80,7 @@ export function createJobRuns({ context, desk, pace, afterHook, sayProgress, tel
       tellProgress();
       if (!end.ok) {
         const runner = { ...run, steps, results: { tasks: [] } };
-        return await fail({ hook: 'run', message: end.message, stack: null }, { runner });
+        return await fail({ hook: 'run', message: end.message, stack: withOutput(end) }, { runner });
       }
       pace.isWaiting = false;
       await begin('POSTPROCESSING', { runner: { ...run, steps, results: { tasks: end.tasks } } });
@@ -104,4 +104,9 @@ export function createJobRuns({ context, desk, pace, afterHook, sayProgress, tel
   };
 
   return { chooseRunner, followRun, endRun };
+}
+
+/** In the place of a stack: a run has none. */
+function withOutput({ message, output }: { readonly message: string; readonly output: string | undefined }) {
+  return output === undefined ? null : `${message}\n${output}`;
 }
