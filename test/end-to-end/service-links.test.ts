@@ -27,7 +27,7 @@ export default defineService({
   parameters: Type.Object({
     texts: Files({ accept: ['.txt'], minItems: 1, maxItems: 3, maxBytes: 100_000 }),
     extra: Type.Optional(File({ maxBytes: 1000 })),
-    factor: Type.Integer({ default: 2, minimum: 1, maximum: 9 }),
+    factor: Type.Integer({ title: 'How often', default: 2, minimum: 1, maximum: 9 }),
     loud: Type.Boolean({ default: false }),
     tags: Type.Array(Type.String(), { default: [] }),
   }, { additionalProperties: false }),
@@ -116,6 +116,7 @@ test('the link shows the job: its log, its tasks with what they write, and each 
     state: 'COMPLETED',
     title: 'Counting & <more>',
     parameters: { texts: ['a.txt'], factor: 2 },
+    labels: expect.arrayContaining([{ name: 'factor', label: 'How often' }]),
     results: { files: 2, bytes: 7, until: null },
     retryAfterSeconds: null,
     tasks: [{ state: 'succeeded', exitCode: 0 }],

@@ -161,6 +161,17 @@ test('the last command of a run that fails is a failure, and an array is judged 
   expect(readFileSync(path.join(directory, '3', 'o'), 'utf8')).toBe('3\n');
 });
 
+test('whoever is told of a run that failed reads what its task wrote last', async () => {
+  const command = "['sh', '-c', 'seq 50; echo no such residue: XYZ >&2; exit 3']";
+  await host(serviceHome(moduleOf('telling', `run: () => pool({ command: ${command} })`)));
+  const { number } = await add('telling');
+  const { serviceJob } = await untilState(number, 'FAILED');
+  expect(serviceJob?.failure?.message).toMatch(
+    /did not succeed: task .*: the program ended with exit code 3\. 'pilotage logs/,
+  );
+  expect(serviceJob?.failure?.stack).toMatch(/shows what it wrote\nThe end of its stderr:\n {2}no such residue: XYZ$/);
+});
+
 test('a run may be skipped, and rounds go on as long as a hook wants', async () => {
   const rounds = `
     preprocess(job) { if (job.parameters.n === 0) job.skipRun(); },
@@ -180,6 +191,14 @@ test('a run may be skipped, and rounds go on as long as a hook wants', async () 
     'complete was called',
     async () => (await show(skipped.number)).serviceJob?.metadata.seen === 'complete',
   );
+});
+
+test('what a hook says of its progress last is told, however fast it says it', async () => {
+  const say = "postprocess(job) { for (let at = 1; at <= 9; at++) job.progress(at / 10, 'part ' + at); },";
+  await host(serviceHome(moduleOf('steps', `${say} run: () => pool({ command: ['true'], array: '1-3' })`)));
+  const { number } = await add('steps');
+  const job = await untilState(number, 'COMPLETED');
+  expect(job.progress).toEqual({ fraction: 0.9, message: 'part 9' });
 });
 
 test('a failed job is resubmitted from where it was prepared, and runs again', async () => {
@@ -297,6 +316,7 @@ test('parameters out of the schema are refused, each with what is wrong', async 
   await expect(add('checked', { parameters: { n: 0 } })).rejects.toThrow("'n' must be >= 1");
   await expect(add('checked', { parameters: {} })).rejects.toThrow("'n' is missing");
   await expect(add('checked', { parameters: { n: 'x' } })).rejects.toThrow("'n' must be");
+  await expect(add('checked', { parameters: { n: 1, m: 1 } })).rejects.toThrow("no parameter 'm': did you mean 'n'?");
   await expect(add('unknown-service')).rejects.toThrow("there is no service 'unknown-service'");
 });
 
@@ -526,6 +546,11 @@ test('a host in the background: started, asked, restarted, stopped; the reason o
     stdout: expect.stringContaining('is running (process '),
   });
   expect(await server.run(['service', 'restart', home])).toMatchObject({ code: 0 });
+  const elsewhere = ['--data', temporaryDirectory(), 'service', 'restart', home];
+  expect(await server.run(elsewhere)).toMatchObject({
+    code: 3,
+    stderr: expect.stringContaining('no server is running'),
+  });
   expect(await server.run(['service', 'status', home])).toMatchObject({ code: 0 });
   expect(await server.run(['service', 'nudge', 'background'])).toMatchObject({ code: 0 });
   const added = await server.json<{ number: string }>(['job', 'add', 'background', '--set', 'n=4']);
@@ -548,7 +573,7 @@ test('a host in the background: started, asked, restarted, stopped; the reason o
   });
   expect(await server.run(['service', 'status', home])).toMatchObject({
     code: 3,
-    stdout: expect.stringContaining('xpected'),
+    stdout: expect.stringMatching(/service\.ts' cannot be loaded: .*xpected.*'pilotage service check /),
   });
 });
 
@@ -567,8 +592,15 @@ test('a new service works as it was written, and its types are checked', async (
   writeFileSync(module, readFileSync(module, 'utf8').replace('job.parameters.text', 'job.parameters.texts'));
   expect(await server.run(['service', 'check', 'words'], { cwd: directory })).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining("'texts' does not exist"),
+    stderr: expect.stringMatching(/do not fit:\n {2}service\.ts\(\d+.*'texts' does not exist.*\n$/),
   });
+  writeFileSync(
+    module,
+    `console.log(await import.meta.dirname);\n${readFileSync(module, 'utf8').replace('parameters.texts', 'parameters.text')}`,
+  );
+  expect(await server.run(['service', 'check', 'words'], { cwd: directory })).toMatchObject({ code: 0 });
+  const whole = await server.run(['job', 'add', 'words', directory, '--set', 'text=one'], {});
+  expect(whole).toMatchObject({ code: 2, stderr: expect.stringContaining('holds the service') });
   expect(await server.run(['service', 'unit', 'words'], { cwd: directory })).toMatchObject({
     code: 0,
     stdout: expect.stringContaining('ExecStart=pilotage --server'),

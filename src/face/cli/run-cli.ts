@@ -35,11 +35,15 @@ async function tell(error: unknown, context: CliContext, outcome: Outcome): Prom
 
 function toLine(error: unknown): string {
   if (error instanceof CommanderError) return usageLine(error.message);
-  const message = messageOf(error)
-    .trim()
-    .replace(/\s*\n\s*/g, '; ');
+  const message = inLines(messageOf(error).trim());
   const isExpected = error instanceof PilotageError || error instanceof ServerUnreachable;
   return isExpected ? message : `${message} (unexpected; --verbose shows where)`;
+}
+
+/** One line, unless the first one announces a list: `…:`. */
+function inLines(message: string): string {
+  const [head = '', ...more] = message.split(/\s*\n\s*/);
+  return head.endsWith(':') ? [head, ...more].join('\n  ') : [head, ...more].join('; ');
 }
 
 /** commander's words in ours: one line, with the nearest word and where to read on. */

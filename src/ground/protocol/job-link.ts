@@ -30,6 +30,8 @@ export const LinkView = closed({
   finishedAt: nullable(Time),
   progress: nullable(Progress),
   parameters: Type.Record(Type.String(), Type.Unknown()),
+  /** What the form calls the parameters, in its order. */
+  labels: Type.Array(closed({ name: Type.String(), label: Type.String() })),
   /** What its hooks have logged: the end of it. */
   log: nullable(Type.String()),
   tasks: Type.Array(LinkTask),

@@ -12,6 +12,7 @@ export const workerCalls = {
   submission: bare<'submission'>('GET', '/submissions/:id'),
   tasks: bare<'tasks'>('GET', '/tasks'),
   task: bare<'task'>('GET', '/tasks/:id'),
+  logs: bare<'logs'>('GET', '/tasks/:id/logs'),
   results: bare<'results'>('GET', '/results/:id'),
   cancel: bare<'cancel'>('POST', '/tasks/cancel'),
   job: bare<'job'>('GET', '/projects/:project/jobs/:number'),

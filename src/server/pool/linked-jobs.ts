@@ -49,12 +49,24 @@ export async function viewLink(parts: Parts, link: LinkFacts) {
     finishedAt: timeOrNull(row.finished_at),
     progress: row.progress === null ? null : JSON.parse(row.progress),
     parameters: JSON.parse(row.parameters),
+    labels: labelsOf(row),
     log: row.log,
     tasks: await tasksOf(parts, link, row),
     results: results && { files: results.files, bytes: results.bytes, until: timeOrNull(row.due_at) },
     message: results ? 'The results are there.' : messageOf(row),
     retryAfterSeconds: isOver(row) ? null : retryAfter(row),
   };
+}
+
+/** What the form calls them. */
+function labelsOf({ schema, parameters }: LinkedJobRow): { name: string; label: string }[] {
+  const { properties = {} } = JSON.parse(schema) as { properties?: Readonly<Record<string, { title?: unknown }>> };
+  const given = Object.keys(JSON.parse(parameters) as object);
+  const known = Object.keys(properties).filter((name) => given.includes(name));
+  return [...known, ...given.filter((name) => !known.includes(name))].map((name) => {
+    const title = properties[name]?.title;
+    return { name, label: typeof title === 'string' && title !== '' ? title : name };
+  });
 }
 
 interface Results {

@@ -9,7 +9,11 @@ const START_SECONDS = 90;
 const STOP_SECONDS = 30;
 
 /** Starts a host in the background, and waits until it hosts or says why not. `argv` runs it in the foreground. */
-export async function startInBackground(home: string, argv: readonly string[]): Promise<HostState> {
+export async function startInBackground(
+  home: string,
+  argv: readonly string[],
+  patienceSeconds = START_SECONDS,
+): Promise<HostState> {
   mkdirSync(path.dirname(logOf(home)), { recursive: true });
   const log = openSync(logOf(home), 'a');
   const [program = '', ...words] = argv;
@@ -21,7 +25,7 @@ export async function startInBackground(home: string, argv: readonly string[]): 
     hasEnded = true;
   });
   child.unref();
-  for (let waited = 0; waited < START_SECONDS * 1000; waited += LOOK_MS) {
+  for (let waited = 0; waited < patienceSeconds * 1000; waited += LOOK_MS) {
     const state = readHostState(home);
     if (state?.state === 'running' && state.process.pid === child.pid) return state;
     if (hasEnded) {
@@ -35,10 +39,12 @@ export async function startInBackground(home: string, argv: readonly string[]): 
     }
     await pause(LOOK_MS);
   }
+  // Whoever reads 'is stopped' must not find it running later.
+  child.kill('SIGKILL');
   return {
     state: 'failed',
     at: new Date().toISOString(),
-    reason: `it does not say that it is ready: see '${logOf(home)}'`,
+    reason: `it did not say within ${patienceSeconds} s that it is ready, and was ended: see '${logOf(home)}', or try 'pilotage service run' to watch it`,
   };
 }
 

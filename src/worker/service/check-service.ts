@@ -83,7 +83,10 @@ function compilerOptions(): object {
   return {
     target: 'es2024',
     lib: ['es2024', 'esnext.disposable'],
-    module: 'nodenext',
+    // Whatever package.json lies above it: Node.js reads it as a module, with `import.meta` and `await` at its top.
+    module: 'esnext',
+    moduleResolution: 'bundler',
+    moduleDetection: 'force',
     strict: true,
     noEmit: true,
     skipLibCheck: true,

@@ -1,5 +1,6 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import type { JobState } from '../../ground/protocol/job-state.ts';
 
 /** Where the jobs of each state are; EXPIRED has none. */
@@ -35,7 +36,17 @@ export function isOwn(
 }
 
 export async function makeDirectories(directories: Directories): Promise<void> {
-  for (const directory of new Set(Object.values(directories))) await mkdir(directory, { recursive: true });
+  for (const directory of new Set(Object.values(directories)))
+    try {
+      await mkdir(directory, { recursive: true });
+    } catch (error) {
+      const states = Object.entries(directories).filter(([, one]) => one === directory);
+      throw new PilotageError(
+        'bad-request',
+        `the directory '${directory}' (${states.map(([state]) => state.toLowerCase()).join(', ')}) is not there and cannot be made: ${messageOf(error)}: correct 'directories' in service.yaml, or make it`,
+        { cause: error },
+      );
+    }
 }
 
 /** What looks like a job's directory, or like a leftover of one; what somebody else put there is nobody's business here. */

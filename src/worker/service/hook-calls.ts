@@ -20,6 +20,8 @@ export type AfterHook = (
 export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace) {
   const { report, fail } = desk;
   let saidProgress = -Infinity;
+  let untold: { fraction?: number; message?: string } | undefined;
+  let timer: NodeJS.Timeout | undefined;
 
   const callHook = async (hook: HookName, more: Partial<HookCall> = {}): Promise<HookOutcome> => {
     const present = context.hasHooks.has(hook) || (hook === 'rerun' && context.hasHooks.has('run'));
@@ -35,18 +37,30 @@ export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace)
       },
       { signal: pace.step.signal, onProgress: (said) => sayProgress(said.fraction, said.message) },
     );
+    tellProgress();
     if (pace.step.signal.aborted) throw pace.step.signal.reason;
     if (directory !== null) desk.tellLog((await endOfLog(directory))?.replaceAll(url, '{link}'));
     return outcome;
   };
 
   const sayProgress = (fraction: number | null, message: string | undefined): void => {
-    if (performance.now() - saidProgress < PROGRESS_MS) return;
-    saidProgress = performance.now();
-    const progress = {
+    untold = {
       ...(fraction === null ? {} : { fraction: Math.min(1, Math.max(0, Number(fraction) || 0)) }),
       ...(message === undefined ? {} : { message: message.slice(0, 1000) }),
     };
+    const wait = saidProgress + PROGRESS_MS - performance.now();
+    if (wait <= 0) tellProgress();
+    else timer ??= setTimeout(tellProgress, wait).unref();
+  };
+
+  /** What was said last: at once when a hook or a run has ended, so that no job stays at a share that it has long passed. */
+  const tellProgress = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    const progress = untold;
+    if (progress === undefined) return;
+    untold = undefined;
+    saidProgress = performance.now();
     // Only told for people: nobody waits for it.
     void report('tell', { progress }).catch(() => {});
   };
@@ -63,7 +77,7 @@ export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace)
     await fail({ hook, message, stack }, { metadata: metadata ?? desk.job.metadata });
   };
 
-  return { sayProgress, afterHook };
+  return { sayProgress, tellProgress, afterHook };
 }
 
 /** Undefined where hooks have logged nothing, or elsewhere. */

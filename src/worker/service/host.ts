@@ -1,6 +1,6 @@
 /** The host of one service: takes its jobs up, leads them through their life, and ends when it is told to or replaced. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { messageOf } from '../../ground/base/errors.ts';
+import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import type { Log } from '../../ground/base/log.ts';
 import type { Client } from '../../ground/client/client.ts';
 import type { HostJob } from '../../ground/protocol/service.ts';
@@ -54,7 +54,13 @@ export async function startHost(options: HostOptions): Promise<Host> {
   if (left > 0) log.warn({ left }, 'processes of hooks from an earlier host were still there: they were ended');
   const hooks = hookLanes(options, mark);
   try {
-    const loaded = await hooks.load();
+    const loaded = await hooks.load().catch((error: unknown) => {
+      throw new PilotageError(
+        'bad-request',
+        `'${config.module}' cannot be loaded: ${messageOf(error)}: 'pilotage service check ${config.home}' says more`,
+        { cause: error },
+      );
+    });
     const at = { project: config.project, service: loaded.name };
     const session = await openHostSession(client, at, {
       version,

@@ -32,8 +32,15 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
   const desk = createDesk(context, first);
   const { mend, report, begin, fail } = desk;
   const pace = { step: new AbortController(), isWaiting: false };
-  const { afterHook, sayProgress } = createHookCalls(context, desk, pace);
-  const { chooseRunner, followRun, endRun } = createJobRuns({ context, desk, pace, afterHook, sayProgress });
+  const { afterHook, sayProgress, tellProgress } = createHookCalls(context, desk, pace);
+  const { chooseRunner, followRun, endRun } = createJobRuns({
+    context,
+    desk,
+    pace,
+    afterHook,
+    sayProgress,
+    tellProgress,
+  });
   let hasSlot = false;
   let hasNews = false;
 

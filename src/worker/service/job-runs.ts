@@ -13,10 +13,12 @@ export interface RunParts {
   readonly pace: Pace;
   readonly afterHook: AfterHook;
   readonly sayProgress: (fraction: number | null, message: string | undefined) => void;
+  /** Nothing more is said of this run: what was said last is told. */
+  readonly tellProgress: () => void;
 }
 
 /** What a job has computed: chosen by its hook, kept at the server before it is submitted, followed, fetched or cancelled. */
-export function createJobRuns({ context, desk, pace, afterHook, sayProgress }: RunParts) {
+export function createJobRuns({ context, desk, pace, afterHook, sayProgress, tellProgress }: RunParts) {
   const { mend, report, begin, fail } = desk;
 
   /** What was submitted for it ends, also what was submitted just before a crash. */
@@ -75,9 +77,10 @@ export function createJobRuns({ context, desk, pace, afterHook, sayProgress }: R
     try {
       const steps = run.steps ?? (await submitted(run, plan, place));
       const end = await awaitRun(place, steps, ({ fraction, message }) => sayProgress(fraction, message));
+      tellProgress();
       if (!end.ok) {
         const runner = { ...run, steps, results: { tasks: [] } };
-        return await fail({ hook: 'run', message: end.message, stack: null }, { runner });
+        return await fail({ hook: 'run', message: end.message, stack: withOutput(end) }, { runner });
       }
       pace.isWaiting = false;
       await begin('POSTPROCESSING', { runner: { ...run, steps, results: { tasks: end.tasks } } });
@@ -101,4 +104,9 @@ export function createJobRuns({ context, desk, pace, afterHook, sayProgress }: R
   };
 
   return { chooseRunner, followRun, endRun };
+}
+
+/** In the place of a stack: a run has none. */
+function withOutput({ message, output }: { readonly message: string; readonly output: string | undefined }) {
+  return output === undefined ? null : `${message}\n${output}`;
 }

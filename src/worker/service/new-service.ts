@@ -33,6 +33,9 @@ export default defineService({
     text: Type.String({ title: 'Text', minLength: 1, maxLength: 100_000 }),
   }),
 
+  // From which level on lines go to the job's log; 'warning' unless given.
+  log: () => ({ level: 'info' }),
+
   // What is kept of a job for good.
   metadata: Type.Object({ words: Type.Integer() }),
 

@@ -4,6 +4,7 @@ import type { Client } from '../../ground/client/client.ts';
 import type { SubmissionView } from '../../ground/protocol/submission.ts';
 import type { TaskView } from '../../ground/protocol/task.ts';
 import { workerCalls } from '../../ground/protocol/worker-calls.ts';
+import { endOfOutput } from './end-of-output.ts';
 import { fetchOutputs, type StartedStep } from './fetch-outputs.ts';
 import type { PlannedRun, PlannedStep } from './plan-run.ts';
 import { mayPass } from './reporter.ts';
@@ -21,7 +22,8 @@ export interface RunPlace {
 
 export type RunEnd =
   | { readonly ok: true; readonly tasks: readonly string[] }
-  | { readonly ok: false; readonly message: string };
+  /** `output`: what the first task that did not succeed wrote last. */
+  | { readonly ok: false; readonly message: string; readonly output: string | undefined };
 
 /** So long transfers go on trying; then the job has failed. */
 const PATIENCE = { seconds: 3600 };
@@ -82,7 +84,7 @@ export async function awaitRun(
       }),
     );
   const failed = views.filter(({ tasks, counts }) => counts.succeeded < tasks);
-  if (failed.length > 0) return { ok: false, message: await whatFailed(place, views, failed) };
+  if (failed.length > 0) return { ok: false, ...(await whatFailed(place, views, failed)) };
   await untilAnswered(() => fetchOutputs({ ...place, patience: PATIENCE }, place.directory, steps), place.signal);
   return { ok: true, tasks: views.map(({ id }) => String(id)) };
 }
@@ -129,7 +131,7 @@ async function whatFailed(
   place: RunPlace,
   all: readonly SubmissionView[],
   failed: readonly SubmissionView[],
-): Promise<string> {
+): Promise<{ message: string; output: string | undefined }> {
   const tasks = all.reduce((sum, view) => sum + view.tasks, 0);
   const count = failed.reduce((sum, { tasks: of, counts }) => sum + of - counts.succeeded, 0);
   const [first] = failed;
@@ -137,8 +139,11 @@ async function whatFailed(
   const said =
     page === undefined
       ? ''
-      : `: task ${page.id} ${page.state}${reasonOf(page)}, 'pilotage logs ${page.id}' shows what it wrote${await saidOf(place, page.id)}`;
-  return `${count} of ${tasks} ${tasks === 1 ? 'task' : 'tasks'} did not succeed${said}`;
+      : `: task ${page.id} ${page.state}${reasonOf(page)}${await saidOf(place, page.id)}. 'pilotage logs ${page.id}' shows what it wrote`;
+  return {
+    message: `${count} of ${tasks} ${tasks === 1 ? 'task' : 'tasks'} did not succeed${said}`,
+    output: page?.state === 'failed' ? await endOfOutput(place.client, page.id, place.signal) : undefined,
+  };
 }
 
 function reasonOf({ reason, exitCode }: TaskView): string {
@@ -150,7 +155,7 @@ function reasonOf({ reason, exitCode }: TaskView): string {
 async function saidOf({ client, signal }: RunPlace, id: string): Promise<string> {
   const { attempts } = await untilAnswered(() => client.call(workerCalls.task, { params: { id }, signal }), signal);
   const message = attempts.at(-1)?.message;
-  return message ? `. ${message}` : '';
+  return message ? `: ${message.replace(/\.$/, '')}` : '';
 }
 
 async function firstBad({ client, project, signal }: RunPlace, submission: number): Promise<TaskView | undefined> {

@@ -62,7 +62,8 @@ async function create(invocation: Invocation, _options: object, name: string): P
   );
   await invocation.print(
     { files },
-    () => `${files.map((file) => `${file}\n`).join('')}'pilotage service run ${name}' hosts it`,
+    () =>
+      `${files.map((file) => `${file}\n`).join('')}'pilotage service check ${name}' says whether it is right, 'pilotage service start ${name}' hosts it`,
   );
   return EXIT.done;
 }
@@ -107,6 +108,8 @@ async function stop(invocation: Invocation, _options: object, dirs: string[]): P
 }
 
 async function restart(invocation: Invocation, options: object, dirs: string[]): Promise<number> {
+  // First: what cannot be started again is not stopped.
+  hostOptions(invocation, homesOf(invocation, dirs));
   await stop(invocation, options, dirs);
   return start(invocation, options, dirs);
 }

@@ -7,16 +7,19 @@ import { type Column, formatAge, formatTable, plural, printable } from '../table
 const REMARK_LENGTH = 80;
 
 export function jobTable(jobs: readonly JobView[], now: Date): string {
-  if (jobs.length === 0) return "no jobs: 'pilotage job run --site NAME -- COMMAND' starts one";
+  if (jobs.length === 0)
+    return "no jobs: 'pilotage job add SERVICE' or 'pilotage job run --site NAME -- COMMAND' starts one";
+  const ofServices = jobs.filter(({ service }) => service !== null).length;
+  const where = ofServices === 0 ? 'SITE' : ofServices === jobs.length ? 'SERVICE' : 'SITE OR SERVICE';
   const columns: Column<JobView>[] = [
     { title: 'JOB', of: ({ number }) => number },
     { title: 'NAME', of: ({ name }) => name ?? '' },
     { title: 'STATE', of: ({ state }) => state },
     {
-      title: 'SITE',
+      title: where,
       of: ({ service, site, machine }) => service ?? [site, machine].filter((part) => part !== null).join('/'),
     },
-    { title: 'BATCH ID', of: ({ batchId }) => batchId ?? '' },
+    ...(where === 'SERVICE' ? [] : [{ title: 'BATCH ID', of: ({ batchId }: JobView) => batchId ?? '' }]),
     { title: 'STARTED', of: ({ startedAt }) => formatAge(startedAt, now) },
     { title: 'ENDED', of: ({ finishedAt }) => formatAge(finishedAt, now) },
     { title: '', of: remarkOf },
@@ -57,7 +60,13 @@ export function describeJob(job: JobDetail, now: Date, why?: string): string {
   ];
   const head = lines
     .filter((line): line is [string, string] => line[1] !== undefined)
-    .map(([title, value]) => `${title.padEnd(10)}  ${printable(value)}\n`)
+    .map(
+      ([title, value]) =>
+        `${title.padEnd(10)}  ${value
+          .split('\n')
+          .map(printable)
+          .join(`\n${' '.repeat(12)}`)}\n`,
+    )
     .join('');
   const record = job.entries.length === 0 ? '' : `\n${formatTable(entryColumns(now), job.entries)}`;
   return `${head}${record}${job.jobs.length === 0 ? '' : `\n${jobTable(job.jobs, now)}`}`;
@@ -66,7 +75,7 @@ export function describeJob(job: JobDetail, now: Date, why?: string): string {
 /** What only a service's job has. */
 function serviceLines({ service, serviceJob }: JobDetail, now: Date): [string, string | undefined][] {
   if (!serviceJob) return [];
-  const { intent, wish, directory, waitsFor, metadata, parameters, failure, dueAt, run } = serviceJob;
+  const { intent, wish, directory, waitsFor, metadata, parameters, failure, dueAt, run, link } = serviceJob;
   const json = (value: object): string | undefined =>
     Object.keys(value).length === 0 ? undefined : JSON.stringify(value);
   return [
@@ -74,12 +83,27 @@ function serviceLines({ service, serviceJob }: JobDetail, now: Date): [string, s
     ['on its way', intent === null ? undefined : `to ${intent}`],
     ['wanted', wish ?? undefined],
     ['after', waitsFor.length === 0 ? undefined : `job ${waitsFor.join(', ')}`],
+    ['run as', runOf(serviceJob.runner)],
     ['directory', directory ?? undefined],
     ['parameters', json(parameters)],
     ['metadata', json(metadata)],
     ['next', dueAt === null ? undefined : formatAge(dueAt, now)],
+    ['link', link],
     ['failure', failure === null ? undefined : `in '${failure.hook}': ${failure.stack ?? failure.message}`],
   ];
+}
+
+/** What was submitted for it last: its tasks, or its jobs at sites. */
+function runOf(runner: unknown): string | undefined {
+  const { steps = [] } = (runner ?? {}) as { steps?: readonly { submission: number; job?: string }[] };
+  if (steps.length === 0) return undefined;
+  return steps
+    .map(({ submission, job }) =>
+      job === undefined
+        ? `tasks of ${submission}: 'pilotage tasks ${submission}', 'pilotage why ${submission}', 'pilotage logs ${submission}.1'`
+        : `job ${job}: 'pilotage job show ${job}'`,
+    )
+    .join('\n');
 }
 
 function stateOf({ state, phase, reason, exitCode, startedAt, finishedAt, progress }: JobDetail, now: Date): string {

@@ -98,6 +98,11 @@ async function placed({ context }: Invocation, { incoming, name: service }: Serv
   if (!(await stat(source).catch(() => undefined))?.isDirectory())
     throw new PilotageError('bad-request', `there is no directory '${source}': nothing was added`);
   if (incoming === null) throw new PilotageError('wrong-state', `service '${service}' takes no directories`);
+  if (`${path.resolve(incoming)}/`.startsWith(source === '/' ? '/' : `${source}/`))
+    throw new PilotageError(
+      'bad-request',
+      `'${source}' holds the service's incoming directory '${incoming}': name the directory with the job's input alone: nothing was added`,
+    );
   if (path.dirname(source) === path.resolve(incoming))
     return { name: path.basename(source), path: source, isCopy: false };
   const name = `added-${Date.now().toString(36)}-${process.pid}`;

@@ -90,13 +90,14 @@ function firstWrong(
   return undefined;
 }
 
-function checkText(text: string, { minLength, maxLength, pattern }: TextRule): string | undefined {
+function checkText(text: string, { minLength, maxLength, pattern, patternSays }: TextRule): string | undefined {
   const length = [...text].length;
   if (minLength !== undefined && length < minLength)
     return `At least ${formatCount(minLength, 'character')}, and here are ${length}.`;
   if (maxLength !== undefined && length > maxLength)
     return `At most ${formatCount(maxLength, 'character')}, and here are ${length}.`;
-  return pattern !== undefined && !matches(text, pattern) ? `This does not have the form ${pattern}.` : undefined;
+  if (pattern === undefined || matches(text, pattern)) return undefined;
+  return patternSays ?? `This does not have the form ${pattern}.`;
 }
 
 /** A pattern that this browser cannot read is left to the server. */

@@ -31,6 +31,8 @@ export interface TextRule {
   readonly minLength: number | undefined;
   readonly maxLength: number | undefined;
   readonly pattern: string | undefined;
+  /** In place of the pattern, for people. */
+  readonly patternSays?: string;
 }
 
 export type FieldKind =

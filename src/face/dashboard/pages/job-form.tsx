@@ -19,6 +19,7 @@ const CONTACT: Field = {
     minLength: undefined,
     maxLength: 256,
     pattern: '^[^\\s@]+@[^\\s@]+$',
+    patternSays: 'This is no e-mail address: one looks like name@example.org.',
   },
 };
 

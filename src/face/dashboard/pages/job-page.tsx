@@ -73,7 +73,7 @@ function Job({ link, job, onChanged }: JobProps) {
       <State job={job} />
       {isUnderWay(job.state) && <CancelJob link={link} isCancelling={job.cancelling} onDone={onChanged} />}
       {job.results && <JobResults link={link} results={job.results} />}
-      <Parameters parameters={job.parameters} />
+      <Parameters job={job} />
       {job.tasks.length > 0 && <JobTasks link={link} tasks={job.tasks} />}
       {job.log !== null && job.log !== '' && (
         <section aria-labelledby="log-title">
@@ -164,17 +164,16 @@ function Moment({ title, time }: { readonly title: string; readonly time: string
   );
 }
 
-function Parameters({ parameters }: { readonly parameters: LinkView['parameters'] }) {
-  const pairs = Object.entries(parameters);
-  if (pairs.length === 0) return null;
+function Parameters({ job: { parameters, labels } }: { readonly job: LinkView }) {
+  if (labels.length === 0) return null;
   return (
     <section aria-labelledby="parameters-title">
       <h2 id="parameters-title">Parameters</h2>
       <dl class="parameters">
-        {pairs.map(([name, value]) => (
+        {labels.map(({ name, label }) => (
           <div key={name}>
-            <dt>{name}</dt>
-            <dd>{formatValue(value)}</dd>
+            <dt>{label}</dt>
+            <dd>{formatValue(parameters[name])}</dd>
           </div>
         ))}
       </dl>

@@ -220,7 +220,7 @@ export async function findLinkedJob(
 ): Promise<LinkedJobRow | null> {
   const row = await firstRow<Omit<LinkedJobRow, 'log'>>(
     db,
-    sql`select v.*, j.project_id, j.uid, j.number, j.name, j.owner, j.state, j.created_at, j.started_at, j.finished_at, s.name as service, s.title, cast(${db.now} as bigint) as now
+    sql`select v.*, j.project_id, j.uid, j.number, j.name, j.owner, j.state, j.created_at, j.started_at, j.finished_at, s.name as service, s.title, s.schema, cast(${db.now} as bigint) as now
       from service_jobs v join jobs j on j.id = v.job_id join services s on s.id = v.service_id join projects p on p.id = j.project_id
       where v.link_hash = ${input.linkHash} and j.number = ${input.number} and p.name = ${input.project}`,
   );
@@ -230,6 +230,8 @@ export async function findLinkedJob(
 export interface LinkedJobRow extends ServiceJobRow {
   /** Of the service. */
   readonly title: string | null;
+  /** What the service takes: a JSON schema. */
+  readonly schema: string;
   readonly started_at: number | null;
   readonly finished_at: number | null;
   readonly log: string | null;

@@ -45,6 +45,50 @@ test('why a job does not go on is shown with it', () => {
   expect(describeJob(JOB, NOW)).not.toMatch(/^why/m);
 });
 
+const OF_SERVICE: JobDetail = {
+  ...JOB,
+  site: null,
+  machine: null,
+  task: null,
+  phase: null,
+  service: 'fit',
+  serviceJob: {
+    contact: null,
+    directory: '/jobs/job-7',
+    intent: null,
+    wish: null,
+    run: 1,
+    parameters: {},
+    metadata: {},
+    times: {},
+    waitsFor: [],
+    dueAt: null,
+    runner: {
+      steps: [
+        { submission: 12, to: '.', isArray: false },
+        { submission: 13, to: '.', isArray: false, job: '8' },
+      ],
+    },
+    failure: { hook: 'run', message: 'oh no', stack: 'Error: oh no\n    at run (service.ts:3:1)' },
+    link: 'https://compute.example.org/jobs/default/7/secret',
+    results: null,
+  },
+};
+
+test('a job of a service is shown with its link, what was submitted for it, and a stack in lines', () => {
+  const shown = describeJob(OF_SERVICE, NOW);
+  expect(shown).toMatch(/^link +https:\/\/compute\.example\.org\/jobs\/default\/7\/secret$/m);
+  expect(shown).toMatch(/^run as +tasks of 12: 'pilotage tasks 12'.*\n +job 8: 'pilotage job show 8'$/m);
+  expect(shown).toMatch(/^failure +in 'run': Error: oh no\n {16}at run \(service\.ts:3:1\)$/m);
+});
+
+test('a list says where jobs are: at sites, of services, or both', () => {
+  const head = (...jobs: JobDetail[]) => jobTable(jobs, NOW).split('\n')[0];
+  expect(head(JOB)).toMatch(/STATE +SITE +BATCH ID/);
+  expect(head(OF_SERVICE)).toMatch(/STATE +SERVICE +STARTED/);
+  expect(head(JOB, OF_SERVICE)).toMatch(/SITE OR SERVICE +BATCH ID/);
+});
+
 test('where no agent looked at the processes, it is said where to ask further', () => {
   const job = {
     number: '7',

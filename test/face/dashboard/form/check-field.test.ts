@@ -77,6 +77,13 @@ describe('what stands in a field', () => {
     ],
   ])('%s', (_what, schema, value, said) => expect(checkField(field(schema), value)).toBe(said));
 
+  test('a pattern that can be told in words is told in words', () => {
+    const { kind, ...rest } = field({ type: 'string', pattern: '^[^@]+@[^@]+$' });
+    const told = { ...rest, kind: { ...kind, patternSays: 'This is no e-mail address.' } } as Field;
+    expect(checkField(told, 'somebody')).toBe('This is no e-mail address.');
+    expect(checkField(told, 'a@b')).toBe(undefined);
+  });
+
   test('JSON that is none is explained', () =>
     expect(checkField(field({ type: 'object' }), '{')).toMatch(/^This is not JSON: .+\.$/));
 
