@@ -378,3 +378,11 @@ test('another account fills the incoming directory: with a shared group the host
   await server.run(['job', 'resubmit', bad.number]);
   await until(bad.number, 'COMPLETED');
 });
+
+test('a job whose tasks no worker can take says why, where people look', async () => {
+  await startHostProcess(server, serviceHome(PLAIN('too-large', "run: () => pool({ command: ['true'], cpus: 200 }),")));
+  const { number } = await at().add('too-large');
+  await waitUntil('its progress tells', async () =>
+    (await at().show(number)).progress?.message?.includes('none of 1 workers has what it asks for'),
+  );
+});

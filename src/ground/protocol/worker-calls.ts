@@ -13,6 +13,7 @@ export const workerCalls = {
   tasks: bare<'tasks'>('GET', '/tasks'),
   task: bare<'task'>('GET', '/tasks/:id'),
   logs: bare<'logs'>('GET', '/tasks/:id/logs'),
+  why: bare<'why'>('GET', '/tasks/:id/why'),
   results: bare<'results'>('GET', '/results/:id'),
   cancel: bare<'cancel'>('POST', '/tasks/cancel'),
   job: bare<'job'>('GET', '/projects/:project/jobs/:number'),

@@ -77,8 +77,8 @@ function whereOf(failure: NoticedFailure | undefined): string {
   return failure.hook === 'move' ? ', where its directory was moved' : `, in the hook '${failure.hook}'`;
 }
 
-function next({ windowMs, service }: TakenLetter): string {
-  return `Further failures of '${service}' within ${minutes(windowMs)} come in one mail.\n'pilotage job show NUMBER' says more, 'pilotage job resubmit NUMBER' begins a job again.`;
+function next({ windowMs, service, project }: TakenLetter): string {
+  return `Project '${project}'. Further failures of '${service}' within ${minutes(windowMs)} come in one mail.\n'pilotage job show NUMBER' says more, 'pilotage job resubmit NUMBER' begins a job again.`;
 }
 
 function hostFailed({ told, notices, service }: TakenLetter): ComposedMail {

@@ -104,7 +104,7 @@ const GONE: readonly JobState[] = ['ARCHIVED', 'EXPIRED', 'CANCELLED'];
 function messageOf(row: LinkedJobRow): string {
   switch (row.state) {
     case 'FAILED':
-      return 'The service failed at this job. Those who run it know, and can resubmit it; look again later.';
+      return 'The service failed at this job. Those who run it can mend what was wrong and begin it again: look again later.';
     case 'CANCELLED':
       return 'The job was cancelled: there are no results.';
     case 'ARCHIVED':

@@ -90,7 +90,7 @@ function readYaml(file: string): unknown {
         'not-found',
         `'${path.dirname(file)}' holds no service: there is no ${CONFIG_FILE} in it. 'pilotage service new NAME' makes one`,
       );
-    throw wrong(file, messageOf(error).split('\n')[0] ?? '');
+    throw wrong(file, messageOf(error).split('\n')[0]?.replace(/:$/, '') ?? '');
   }
 }
 

@@ -28,6 +28,8 @@ export type RunEnd =
 /** So long transfers go on trying; then the job has failed. */
 const PATIENCE = { seconds: 3600 };
 const WAIT_SECONDS = 30;
+/** The first look: whoever waits for a worker is to be told why. */
+const SOON_SECONDS = 3;
 /** Of a job at a site more is to be seen than whether it has ended. */
 const SITE_WAIT_SECONDS = 5;
 const FIRST_PAUSE_MS = 200;
@@ -95,7 +97,7 @@ async function awaitSubmission(
   onChange: (view: SubmissionView, said: string | undefined) => void,
 ): Promise<SubmissionView> {
   const { client, signal } = place;
-  const waitSeconds = job === undefined ? WAIT_SECONDS : SITE_WAIT_SECONDS;
+  let waitSeconds = SOON_SECONDS;
   for (;;) {
     const view = await untilAnswered(
       () =>
@@ -107,9 +109,21 @@ async function awaitSubmission(
         }),
       signal,
     );
-    onChange(view, job === undefined || view.finished ? undefined : await whereIs(place, job));
+    // What begins at once needs no more looks than one at its end.
+    waitSeconds = job === undefined ? WAIT_SECONDS : SITE_WAIT_SECONDS;
+    onChange(view, view.finished ? undefined : await (job === undefined ? whyNot(place, view) : whereIs(place, job)));
     if (view.finished) return view;
   }
+}
+
+/** Why none of the tasks runs, in the pool's words: no worker may be large enough, and none ever come. */
+async function whyNot({ client, signal }: RunPlace, { id, counts }: SubmissionView): Promise<string | undefined> {
+  if (counts.running > 0 || counts.queued === 0) return undefined;
+  const { reasons } = await untilAnswered(
+    () => client.call(workerCalls.why, { params: { id: String(id) }, signal }),
+    signal,
+  );
+  return reasons[0]?.text;
 }
 
 /** What its agent says of a job at a site: a queue may be long, and a batch system may say why it will not start. */
