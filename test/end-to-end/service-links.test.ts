@@ -129,6 +129,10 @@ test('the link shows the job: its log, its tasks with what they write, and each 
   expect(file.headers.get('cache-control')).toBe('no-store');
   const rest = await raw(server, `GET ${apiOf(body.link)}/files/a.txt`, { headers: { range: 'bytes=3-' } });
   expect([rest.status, rest.text]).toEqual([206, 'ha']);
+  const beyond = await raw(server, `GET ${apiOf(body.link)}/files/a.txt`, {
+    headers: { range: `bytes=${'9'.repeat(20)}-` },
+  });
+  expect([beyond.status, beyond.text]).toEqual([200, 'alpha']);
   const zip = await fetch(`${server.url()}${apiOf(body.link)}/results.zip`);
   expect(
     Buffer.from(await zip.arrayBuffer())

@@ -2,12 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { FastifyReply } from 'fastify';
-import { ZipFile } from 'yazl';
 import type { Routes } from '../../ground/protocol/routes.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Call, Handlers } from './handlers.ts';
 import { withJobForm } from './job-form.ts';
 import { sendBytes } from './send-bytes.ts';
+import { zipOf } from './zip-files.ts';
 
 export type FrontHandlers = Pick<
   Handlers,
@@ -40,18 +40,7 @@ export function frontHandlers(pool: Pool, spool: string): FrontHandlers {
     },
     linkZip: async ({ params, reply }) => {
       const { name, files } = await pool.linkFiles(hidden(reply, params));
-      const zip = new ZipFile();
-      for (const { path, size, isExecutable, open } of files)
-        zip.addReadStreamLazy(path, { size, mode: isExecutable ? 0o100755 : 0o100644 }, (give) => {
-          open().then(
-            (bytes) => give(null, bytes),
-            (error: unknown) => give(error, undefined as never),
-          );
-        });
-      zip.end();
-      // A file that is lost in the middle breaks the answer off: an archive that looks whole would be a lie.
-      zip.on('error', (error) => reply.raw.destroy(error as Error));
-      return asDownload(reply, `${name}.zip`).type('application/zip').send(zip.outputStream);
+      return asDownload(reply, `${name}.zip`).type('application/zip').send(zipOf(files));
     },
     linkLog: async ({ params, request, reply }) => {
       const { task, ...link } = params;

@@ -86,17 +86,20 @@ export type NewServiceJobResult =
       readonly refusal: 'no-such-job' | 'ended-badly' | 'directory-taken';
       readonly number: string;
     }
+  /** That request made a job of another service. */
+  | { readonly ok: false; readonly refusal: 'request-taken' }
   /** So many are unfinished already. */
   | { readonly ok: false; readonly refusal: 'too-many' | 'too-many-of-owner'; readonly most: number };
 
 /** A job that waits to be taken up. A request that came before is answered with the job that it made. */
 export async function createServiceJob(db: Db, job: NewServiceJob): Promise<NewServiceJobResult> {
   await lockProject(db, job.projectId);
-  const before = await firstRow<{ number: string; uid: string }>(
+  const before = await firstRow<{ number: string; uid: string; service_id: number }>(
     db,
-    sql`select j.number, j.uid from service_jobs v join jobs j on j.id = v.job_id where v.request_id = ${job.requestId}`,
+    sql`select j.number, j.uid, v.service_id from service_jobs v join jobs j on j.id = v.job_id where v.request_id = ${job.requestId}`,
   );
-  if (before) return { ok: true, ...before };
+  if (before && before.service_id !== job.serviceId) return { ok: false, refusal: 'request-taken' };
+  if (before) return { ok: true, number: before.number, uid: before.uid };
   const full = await tooMany(db, job);
   if (full) return { ok: false, ...full };
   const parents = await parentsOf(db, job);
