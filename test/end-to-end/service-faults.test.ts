@@ -213,6 +213,31 @@ test('no job is begun while the disk is full, and the first one as soon as there
   await until(number, 'COMPLETED');
 });
 
+test('a job that is to run once more does so on a full disk, whoever waits for room', async ({ skip }) => {
+  const disk = smallDisk('64m', skip);
+  const home = serviceHome(
+    PLAIN(
+      'again',
+      `preprocess() { writeFileSync('${disk}/filler', Buffer.alloc(48 * 2 ** 20)); },
+      async postprocess(job) {
+        if (job.run > 1) return;
+        while (!existsSync(path.join(here, 'go'))) await new Promise((next) => setTimeout(next, 50));
+        job.rescheduleRun();
+      },
+      complete() { process.getBuiltinModule('node:fs').rmSync('${disk}/filler', { force: true }); },`,
+    ),
+    `directories: { preprocessing: ${disk}/jobs }\nlimits: { freeDisk: 32MiB, running: 1 }\n`,
+  );
+  const running = await startHostProcess(server, home);
+  const first = await at().add('again');
+  await until(first.number, 'POSTPROCESSING');
+  const second = await at().add('again');
+  await waitUntil('the second waits for room', () => running.stderr().includes('no job is begun until there is room'));
+  writeFileSync(path.join(home, 'go'), '');
+  await until(first.number, 'COMPLETED');
+  await until(second.number, 'COMPLETED');
+});
+
 test('a job name, a contact and parameters may hold anything that a text may hold', async () => {
   await startHostProcess(
     server,
