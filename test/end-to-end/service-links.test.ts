@@ -399,6 +399,8 @@ test('a token of scope front adds jobs and sees form and queue, without names; i
     raw(server, `POST ${project}/services/open/jobs`, { token: front, body: JSON.stringify(body) });
   expect((await post2({ directory: 'somebodys' })).status).toBe(403);
   expect((await post2({ after: ['1'] })).status).toBe(403);
+  const known = { name: 'a.txt', digest: createHash('sha256').update('alpha').digest('hex'), size: 5 };
+  expect((await post2({ files: [known], parameters: { texts: ['a.txt'] } })).status).toBe(403);
   // Others hold the same token: who guesses a request's id would be shown its link.
   const guessable = await post2({ requestId: 'script-0001', parameters: {} });
   expect([guessable.status, guessable.json().detail]).toEqual([400, expect.stringContaining('nobody guesses')]);
@@ -526,6 +528,13 @@ test('links stay good after a restart; a lost key is noticed, and a new one is b
   await expect(own.restart()).rejects.toThrow(/the key that secret links of jobs are made from is another one here/);
   const again = await startCommandOf(own, ['--new-link-key']);
   expect((await raw(own, `GET ${apiOf(link)}`)).status).toBe(200);
+  // What is told from now on, in mails say, is another link, and opens the same job.
+  const [job] = (await clientOf(own).call(routes.jobs, { params: { project: 'default' }, query: {} })).jobs;
+  const { serviceJob } = await clientOf(own).call(routes.job, {
+    params: { project: 'default', number: job?.number ?? '' },
+  });
+  expect(serviceJob?.link).not.toContain(secret);
+  expect((await raw(own, `GET ${apiOf(serviceJob?.link ?? '')}`)).status).toBe(200);
   again.child.kill('SIGTERM');
   await again.done;
 });

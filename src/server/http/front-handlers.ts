@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { FastifyReply } from 'fastify';
 import type { Routes } from '../../ground/protocol/routes.ts';
+import { requireScope } from '../access/principal.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Call, Handlers } from './handlers.ts';
 import { withJobForm } from './job-form.ts';
@@ -27,10 +28,7 @@ export function frontHandlers(pool: Pool, spool: string): FrontHandlers {
   return {
     serviceForm: ({ who, params }) => pool.serviceForm(who, params),
     serviceQueue: ({ who, params, query }) => pool.serviceQueue(who, params, query),
-    createServiceJob: (call) =>
-      isForm(call.request.raw)
-        ? addFromForm(pool, spool, call)
-        : pool.createServiceJob(call.who, call.params, call.body),
+    createServiceJob: (call) => (isForm(call.request.raw) ? addFromForm(pool, spool, call) : addFromJson(pool, call)),
     link: ({ params, reply }) => pool.link(hidden(reply, params)),
     linkResults: ({ params, reply }) => pool.linkResults(hidden(reply, params)),
     linkFile: ({ params, request, reply }) => {
@@ -56,6 +54,12 @@ export function frontHandlers(pool: Pool, spool: string): FrontHandlers {
 
 export function isForm(request: IncomingMessage): boolean {
   return /^multipart\/form-data\b/i.test(request.headers['content-type'] ?? '');
+}
+
+/** Whoever only adds jobs brings files with them: naming a digest would show him what somebody else brought. */
+function addFromJson(pool: Pool, { who, params, body }: Call<Routes['createServiceJob']>) {
+  if (body.files !== undefined) requireScope(who, 'submit');
+  return pool.createServiceJob(who, params, body);
 }
 
 async function addFromForm(pool: Pool, spool: string, { who, params, request }: Call<Routes['createServiceJob']>) {

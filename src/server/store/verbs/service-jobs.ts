@@ -230,6 +230,19 @@ export async function findLinkedJob(
   return row ? { ...row, log: await jobLog(db, row.job_id) } : null;
 }
 
+/** What a job's link is made from, and the hash of the secret that was told. */
+export async function linkOfJob(
+  db: Db,
+  input: { project: string; number: string },
+): Promise<{ uid: string; link_hash: string } | null> {
+  const row = await firstRow<{ uid: string; link_hash: string }>(
+    db,
+    sql`select j.uid, v.link_hash from jobs j join service_jobs v on v.job_id = j.id join projects p on p.id = j.project_id
+      where p.name = ${input.project} and j.number = ${input.number}`,
+  );
+  return row ?? null;
+}
+
 export interface LinkedJobRow extends ServiceJobRow {
   /** Of the service. */
   readonly title: string | null;
