@@ -439,6 +439,20 @@ test('only what the service says is a result; links, hidden files and the log ar
   expect(files.map((file: { path: string }) => file.path)).toEqual(['a.txt', 'out/deep/file']);
 });
 
+test('patterns that lead out of the directory fail the job, and say so, once', async () => {
+  const module = COUNT(
+    'outside',
+    `results: ['../../service.*'], complete() { appendFileSync('../../completed', 'x'); },`,
+  );
+  const home = serviceHome(module.replace('{ existsSync }', '{ appendFileSync, existsSync }'));
+  await startHostProcess(server, home);
+  const { body } = await post('outside', {}, { texts: ONE });
+  await waitUntil('it failed', async () => (await look(body.link)).json().state === 'FAILED');
+  const job = await clientOf(server).call(routes.job, { params: { project: 'default', number: body.number } });
+  expect(job.serviceJob?.failure).toMatchObject({ hook: 'results', message: expect.stringContaining('service.ts') });
+  expect(readFileSync(path.join(home, 'completed'), 'utf8')).toBe('x');
+});
+
 test('results and inputs outlive their first day without anybody looking, and go after their job', async () => {
   await using own = await startServer(['--workers', '1', '--blob-grace', '2s']);
   await startHostProcess(own, serviceHome(COUNT('kept')));

@@ -106,7 +106,10 @@ function messageOf(row: LinkedJobRow): string {
     case 'EXPIRED':
       return 'The results were removed after their time.';
     case 'COMPLETED':
-      return 'The job is complete; its results are being put here.';
+      // One that was complete before results were put here has none.
+      return row.settled === 1
+        ? 'The job is complete, and its results are not shown here: ask those who run the service.'
+        : 'The job is complete; its results are being put here.';
     default:
       return 'The job is not finished: its results will be here.';
   }
@@ -118,7 +121,7 @@ async function requireResults(parts: Parts, link: LinkFacts): Promise<{ row: Lin
   const results = resultsOf(row);
   if (results) return { row, results };
   const message = messageOf(row);
-  if (GONE.includes(row.state)) throw new PilotageError('gone', message);
+  if (GONE.includes(row.state) || isOver(row)) throw new PilotageError('gone', message);
   throw new PilotageError('not-ready', message, { details: { retryAfterSeconds: retryAfter(row) } });
 }
 
