@@ -186,7 +186,7 @@ test('a queue that is too long refuses new jobs, of all and of one user, and say
   expect([(await post(token)).status, (await post(token)).status]).toEqual([201, 201]);
   const third = await post(token);
   expect([third.status, third.json().code, third.headers.get('retry-after')]).toEqual([503, 'busy', '60']);
-  expect(third.json().detail).toContain('2 of your jobs are unfinished');
+  expect(third.json().detail).toContain('2 unfinished jobs of yours, and takes no more');
   expect((await post(adminToken(server))).status).toBe(201);
   const fourth = await post(adminToken(server));
   expect([fourth.status, fourth.json().detail]).toEqual([

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { FastifyReply } from 'fastify';
+import { inLanes } from '../../ground/content/in-lanes.ts';
 import type { Routes } from '../../ground/protocol/routes.ts';
 import { requireScope } from '../access/principal.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -62,10 +63,13 @@ function addFromJson(pool: Pool, { who, params, body }: Call<Routes['createServi
   return pool.createServiceJob(who, params, body);
 }
 
+/** Files that are made durable at a time. */
+const KEEP_LANES = 16;
+
 async function addFromForm(pool: Pool, spool: string, { who, params, request }: Call<Routes['createServiceJob']>) {
   const { parameters: schema } = await pool.serviceForm(who, params);
   return withJobForm(request.raw, { schema, spool }, async (form) => {
-    for (const file of form.files) await pool.keepFile(who, params.project, { ...file, id: randomUUID() });
+    await inLanes(form.files, KEEP_LANES, (file) => pool.keepFile(who, params.project, { ...file, id: randomUUID() }));
     const files = form.files.map(({ name, digest, size }) => ({ name, digest, size }));
     return pool.createServiceJob(who, params, { ...form, files });
   });

@@ -35,6 +35,8 @@ export interface FormFile {
 
 const MOST_FIELDS = 2000;
 const MOST_FILES = 10_000;
+/** Files being written at a time; small ones come faster than a disk takes them. */
+const OPEN_FILES = 64;
 const FIELD_BYTES = 1024 * 1024;
 /** Of all fields together, which are kept in memory. */
 const TEXT_BYTES = 16 * 1024 * 1024;
@@ -71,11 +73,14 @@ async function read(request: IncomingMessage, schema: object, directory: string)
   const texts = new Map<string, string[]>();
   const counts = new Map<string, number>();
   let textBytes = 0;
+  let underWay = 0;
+  let isRefused = false;
   const coming: Readable[] = [];
   const saving: Promise<TakenFile | undefined>[] = [];
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const parser = parserOf(request);
   const fail = (error: unknown): void => {
+    isRefused = true;
     request.unpipe(parser);
     reject(error);
     for (const stream of coming) stream.destroy();
@@ -92,7 +97,13 @@ async function read(request: IncomingMessage, schema: object, directory: string)
     const count = (counts.get(field) ?? 0) + 1;
     counts.set(field, count);
     const saved = saveFile({ field, stream, given, count }, known, path.join(directory, String(saving.length)));
-    saved.catch(fail);
+    underWay += 1;
+    // The last of them may need what comes next: it is not waited for.
+    if (underWay > OPEN_FILES) request.unpipe(parser);
+    saved.then(() => {
+      underWay -= 1;
+      if (underWay === OPEN_FILES && !isRefused) request.pipe(parser);
+    }, fail);
     saving.push(saved);
   });
   for (const limit of ['fieldsLimit', 'filesLimit', 'partsLimit'] as const)

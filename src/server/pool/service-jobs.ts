@@ -130,11 +130,9 @@ function whyRefused(service: string, refused: Refused): PilotageError {
 const BUSY_SECONDS = 60;
 
 function busy(service: string, { refusal, most }: { refusal: string; most: number }): PilotageError {
-  const whose =
-    refusal === 'too-many'
-      ? `the service '${service}' has ${most} unfinished jobs`
-      : `${most} of your jobs are unfinished`;
-  return new PilotageError('busy', `${whose}, and takes no more for now: try again later. Nothing was added`, {
+  const jobs = `${most} unfinished jobs${refusal === 'too-many' ? '' : ' of yours'}`;
+  const what = `the service '${service}' has ${jobs}, and takes no more for now: try again later. Nothing was added`;
+  return new PilotageError('busy', what, {
     details: { retryAfterSeconds: BUSY_SECONDS },
   });
 }

@@ -13,6 +13,7 @@ const schema = {
     text: { type: 'string' },
     files: { type: 'array', maxItems: 2, items: { type: 'string', file: {} } },
     one: { type: 'string', file: {} },
+    many: { type: 'array', maxItems: 1000, items: { type: 'string', file: {} } },
   },
 };
 
@@ -92,6 +93,19 @@ test('more files than a parameter takes are refused while they arrive', async ()
   expect(many).toMatchObject({ says: "'files' takes 2 files at most, and more came: nothing was added" });
   const two = await send(file('one', 1), file('one', 2));
   expect(two).toMatchObject({ says: "'one' takes one file, and more came: nothing was added" });
+  expect(left()).toEqual([]);
+});
+
+test('many small files come whole and in order, however slow the disk is', async () => {
+  const names = Array.from({ length: 1000 }, (_, n) => `${n}.txt`);
+  const answer = await send(...names.map((name): [string, string] => [`; name="many"; filename="${name}"`, name]));
+  expect(answer).toEqual({ parameters: { many: names } });
+});
+
+test('of many small files one that is wrong refuses all', async () => {
+  const part = (name: string): [string, string] => [`; name="many"; filename="${name}"`, 'x'.repeat(1000)];
+  const names = Array.from({ length: 900 }, (_, n) => (n === 300 ? '.hidden' : `${n}.txt`));
+  expect(await send(...names.map(part))).toMatchObject({ says: expect.stringContaining('".hidden"') });
   expect(left()).toEqual([]);
 });
 
