@@ -523,7 +523,7 @@ test('a full disk at the server refuses the form, and later forms are taken', as
 });
 
 test('links stay good after a restart; a lost key is noticed, and a new one is begun with when somebody says so', async () => {
-  await using own = await startServer(['--workers', '1']);
+  await using own = await startServer(['--workers', '0']);
   await startHostProcess(own, serviceHome(COUNT('restarted')));
   const form = new FormData();
   form.append('texts', new Blob(['x']), 'a.txt');
