@@ -187,7 +187,7 @@ test('a queue that is too long refuses new jobs, of all and of one user, and say
   expect([(await post(token)).status, (await post(token)).status]).toEqual([201, 201]);
   const third = await post(token);
   expect([third.status, third.json().code, third.headers.get('retry-after')]).toEqual([503, 'busy', '60']);
-  expect(third.json().detail).toContain('2 of your jobs are unfinished');
+  expect(third.json().detail).toContain('2 unfinished jobs of yours, and takes no more');
   expect((await post(adminToken(server))).status).toBe(201);
   const fourth = await post(adminToken(server));
   expect([fourth.status, fourth.json().detail]).toEqual([
@@ -212,6 +212,31 @@ test('no job is begun while the disk is full, and the first one as soon as there
   expect((await at().show(number)).state).toBe('INCOMING');
   rmSync(filler);
   await until(number, 'COMPLETED');
+});
+
+test('a job that is to run once more does so on a full disk, whoever waits for room', async ({ skip }) => {
+  const disk = smallDisk('64m', skip);
+  const home = serviceHome(
+    PLAIN(
+      'again',
+      `preprocess() { writeFileSync('${disk}/filler', Buffer.alloc(48 * 2 ** 20)); },
+      async postprocess(job) {
+        if (job.run > 1) return;
+        while (!existsSync(path.join(here, 'go'))) await new Promise((next) => setTimeout(next, 50));
+        job.rescheduleRun();
+      },
+      complete() { process.getBuiltinModule('node:fs').rmSync('${disk}/filler', { force: true }); },`,
+    ),
+    `directories: { preprocessing: ${disk}/jobs }\nlimits: { freeDisk: 32MiB, running: 1 }\n`,
+  );
+  const running = await startHostProcess(server, home);
+  const first = await at().add('again');
+  await until(first.number, 'POSTPROCESSING');
+  const second = await at().add('again');
+  await waitUntil('the second waits for room', () => running.stderr().includes('no job is begun until there is room'));
+  writeFileSync(path.join(home, 'go'), '');
+  await until(first.number, 'COMPLETED');
+  await until(second.number, 'COMPLETED');
 });
 
 test('a job name, a contact and parameters may hold anything that a text may hold', async () => {

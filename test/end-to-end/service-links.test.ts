@@ -130,6 +130,10 @@ test('the link shows the job: its log, its tasks with what they write, and each 
   expect(file.headers.get('cache-control')).toBe('no-store');
   const rest = await raw(server, `GET ${apiOf(body.link)}/files/a.txt`, { headers: { range: 'bytes=3-' } });
   expect([rest.status, rest.text]).toEqual([206, 'ha']);
+  const beyond = await raw(server, `GET ${apiOf(body.link)}/files/a.txt`, {
+    headers: { range: `bytes=${'9'.repeat(20)}-` },
+  });
+  expect([beyond.status, beyond.text]).toEqual([200, 'alpha']);
   const zip = await fetch(`${server.url()}${apiOf(body.link)}/results.zip`);
   expect(
     Buffer.from(await zip.arrayBuffer())
@@ -396,6 +400,8 @@ test('a token of scope front adds jobs and sees form and queue, without names; i
     raw(server, `POST ${project}/services/open/jobs`, { token: front, body: JSON.stringify(body) });
   expect((await post2({ directory: 'somebodys' })).status).toBe(403);
   expect((await post2({ after: ['1'] })).status).toBe(403);
+  const known = { name: 'a.txt', digest: createHash('sha256').update('alpha').digest('hex'), size: 5 };
+  expect((await post2({ files: [known], parameters: { texts: ['a.txt'] } })).status).toBe(403);
   // Others hold the same token: who guesses a request's id would be shown its link.
   const guessable = await post2({ requestId: 'script-0001', parameters: {} });
   expect([guessable.status, guessable.json().detail]).toEqual([400, expect.stringContaining('nobody guesses')]);
@@ -432,6 +438,20 @@ test('only what the service says is a result; links, hidden files and the log ar
   const { body } = await post('chosen', {}, { texts: ONE });
   const { files } = (await complete(body.link)).json();
   expect(files.map((file: { path: string }) => file.path)).toEqual(['a.txt', 'out/deep/file']);
+});
+
+test('patterns that lead out of the directory fail the job, and say so, once', async () => {
+  const module = COUNT(
+    'outside',
+    `results: ['../../service.*'], complete() { appendFileSync('../../completed', 'x'); },`,
+  );
+  const home = serviceHome(module.replace('{ existsSync }', '{ appendFileSync, existsSync }'));
+  await startHostProcess(server, home);
+  const { body } = await post('outside', {}, { texts: ONE });
+  await waitUntil('it failed', async () => (await look(body.link)).json().state === 'FAILED');
+  const job = await clientOf(server).call(routes.job, { params: { project: 'default', number: body.number } });
+  expect(job.serviceJob?.failure).toMatchObject({ hook: 'results', message: expect.stringContaining('service.ts') });
+  expect(readFileSync(path.join(home, 'completed'), 'utf8')).toBe('x');
 });
 
 test('results and inputs outlive their first day without anybody looking, and go after their job', async () => {
@@ -504,7 +524,7 @@ test('a full disk at the server refuses the form, and later forms are taken', as
 });
 
 test('links stay good after a restart; a lost key is noticed, and a new one is begun with when somebody says so', async () => {
-  await using own = await startServer(['--workers', '1']);
+  await using own = await startServer(['--workers', '0']);
   await startHostProcess(own, serviceHome(COUNT('restarted')));
   const form = new FormData();
   form.append('texts', new Blob(['x']), 'a.txt');
@@ -523,6 +543,13 @@ test('links stay good after a restart; a lost key is noticed, and a new one is b
   await expect(own.restart()).rejects.toThrow(/the key that secret links of jobs are made from is another one here/);
   const again = await startCommandOf(own, ['--new-link-key']);
   expect((await raw(own, `GET ${apiOf(link)}`)).status).toBe(200);
+  // What is told from now on, in mails say, is another link, and opens the same job.
+  const [job] = (await clientOf(own).call(routes.jobs, { params: { project: 'default' }, query: {} })).jobs;
+  const { serviceJob } = await clientOf(own).call(routes.job, {
+    params: { project: 'default', number: job?.number ?? '' },
+  });
+  expect(serviceJob?.link).not.toContain(secret);
+  expect((await raw(own, `GET ${apiOf(serviceJob?.link ?? '')}`)).status).toBe(200);
   again.child.kill('SIGTERM');
   await again.done;
 });

@@ -20,6 +20,6 @@ export async function linkKey({ data, newLinkKey }: ServeOptions, store: Store, 
   if (isMade) rmSync(file, { force: true });
   throw new PilotageError(
     'wrong-state',
-    `the key that secret links of jobs are made from is ${isMade ? 'missing' : 'another one'} here: copy 'link-key' from the data directory of another server of this database to '${file}' (mode 0600). If it is lost, start once with --new-link-key: links that were told stay good, those in mails of jobs that are on their way do not`,
+    `the key that secret links of jobs are made from is ${isMade ? 'missing' : 'another one'} here: copy 'link-key' from the data directory of another server of this database to '${file}' (mode 0600). If it is lost, start once with --new-link-key: links that were told stay good`,
   );
 }

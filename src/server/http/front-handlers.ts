@@ -2,7 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { FastifyReply } from 'fastify';
+import { inLanes } from '../../ground/content/in-lanes.ts';
 import type { Routes } from '../../ground/protocol/routes.ts';
+import { requireScope } from '../access/principal.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Call, Handlers } from './handlers.ts';
 import { sendBytes } from './send-bytes.ts';
@@ -25,10 +27,7 @@ export function frontHandlers(pool: Pool, spool: string): FrontHandlers {
   return {
     serviceForm: ({ who, params }) => pool.serviceForm(who, params),
     serviceQueue: ({ who, params, query }) => pool.serviceQueue(who, params, query),
-    createServiceJob: (call) =>
-      isForm(call.request.raw)
-        ? addFromForm(pool, spool, call)
-        : pool.createServiceJob(call.who, call.params, call.body),
+    createServiceJob: (call) => (isForm(call.request.raw) ? addFromForm(pool, spool, call) : addFromJson(pool, call)),
     link: ({ params, reply }) => pool.link(hidden(reply, params)),
     linkResults: ({ params, reply }) => pool.linkResults(hidden(reply, params)),
     linkFile: ({ params, request, reply }) => {
@@ -38,19 +37,8 @@ export function frontHandlers(pool: Pool, spool: string): FrontHandlers {
     },
     linkZip: async ({ params, reply }) => {
       const { name, files } = await pool.linkFiles(hidden(reply, params));
-      const { ZipFile } = await import('yazl');
-      const zip = new ZipFile();
-      for (const { path, size, isExecutable, open } of files)
-        zip.addReadStreamLazy(path, { size, mode: isExecutable ? 0o100755 : 0o100644 }, (give) => {
-          open().then(
-            (bytes) => give(null, bytes),
-            (error: unknown) => give(error, undefined as never),
-          );
-        });
-      zip.end();
-      // A file that is lost in the middle breaks the answer off: an archive that looks whole would be a lie.
-      zip.on('error', (error) => reply.raw.destroy(error as Error));
-      return asDownload(reply, `${name}.zip`).type('application/zip').send(zip.outputStream);
+      const { zipOf } = await import('./zip-files.ts');
+      return asDownload(reply, `${name}.zip`).type('application/zip').send(zipOf(files));
     },
     linkLog: async ({ params, request, reply }) => {
       const { task, ...link } = params;
@@ -68,12 +56,21 @@ export function isForm(request: IncomingMessage): boolean {
   return /^multipart\/form-data\b/i.test(request.headers['content-type'] ?? '');
 }
 
+/** Whoever only adds jobs brings files with them: naming a digest would show him what somebody else brought. */
+function addFromJson(pool: Pool, { who, params, body }: Call<Routes['createServiceJob']>) {
+  if (body.files !== undefined) requireScope(who, 'submit');
+  return pool.createServiceJob(who, params, body);
+}
+
+/** Files that are made durable at a time. */
+const KEEP_LANES = 16;
+
 async function addFromForm(pool: Pool, spool: string, { who, params, request }: Call<Routes['createServiceJob']>) {
   const { parameters: schema } = await pool.serviceForm(who, params);
   // Loaded when it is first wanted: the small server stays small.
   const { withJobForm } = await import('./job-form.ts');
   return withJobForm(request.raw, { schema, spool }, async (form) => {
-    for (const file of form.files) await pool.keepFile(who, params.project, { ...file, id: randomUUID() });
+    await inLanes(form.files, KEEP_LANES, (file) => pool.keepFile(who, params.project, { ...file, id: randomUUID() }));
     const files = form.files.map(({ name, digest, size }) => ({ name, digest, size }));
     return pool.createServiceJob(who, params, { ...form, files });
   });

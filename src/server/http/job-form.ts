@@ -11,6 +11,7 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import busboy, { type BusboyHeaders, type BusboyInstance } from '@fastify/busboy';
 import { messageOf, PilotageError, systemCode } from '../../ground/base/errors.ts';
+import { formatSize } from '../../ground/base/size.ts';
 import {
   checkFile,
   type FileParameter,
@@ -18,15 +19,11 @@ import {
   plainFileName,
   tooLarge,
 } from '../../ground/content/file-parameters.ts';
-import { readValue, type ValueSchema } from '../../ground/content/form-values.ts';
+import { badForm, type JobFields, jobFieldsOf } from './job-fields.ts';
 
 /** What a form says. Files are where `open` reads them until the form is done with. */
-export interface JobForm {
-  readonly parameters: Record<string, unknown>;
+export interface JobForm extends JobFields {
   readonly files: readonly FormFile[];
-  readonly name?: string;
-  readonly contact?: string;
-  readonly requestId?: string;
 }
 
 export interface FormFile {
@@ -38,10 +35,11 @@ export interface FormFile {
 
 const MOST_FIELDS = 2000;
 const MOST_FILES = 10_000;
+/** Files being written at a time; small ones come faster than a disk takes them. */
+const OPEN_FILES = 64;
 const FIELD_BYTES = 1024 * 1024;
-/** Fields that are about the job and no parameters. */
-const OWN = { 'job.name': 'name', 'job.contact': 'contact', 'job.requestId': 'requestId' } as const;
-
+/** Of all fields together, which are kept in memory. */
+const TEXT_BYTES = 16 * 1024 * 1024;
 interface Place {
   /** The schema of the service's parameters. */
   readonly schema: object;
@@ -73,25 +71,39 @@ export async function withJobForm<T>(
 async function read(request: IncomingMessage, schema: object, directory: string): Promise<JobForm> {
   const known = new Map(fileParametersOf(schema).map((parameter) => [parameter.name, parameter]));
   const texts = new Map<string, string[]>();
+  const counts = new Map<string, number>();
+  let textBytes = 0;
+  let underWay = 0;
+  let isRefused = false;
   const coming: Readable[] = [];
   const saving: Promise<TakenFile | undefined>[] = [];
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const parser = parserOf(request);
   const fail = (error: unknown): void => {
+    isRefused = true;
     request.unpipe(parser);
     reject(error);
     for (const stream of coming) stream.destroy();
   };
   parser.on('field', (name, text, _isNameCut, isCut) => {
-    if (isCut)
-      return fail(new PilotageError('body-too-large', `the field '${name}' is longer than ${FIELD_BYTES} bytes`));
+    if (name === undefined) return fail(notAForm('a field has no name'));
+    textBytes += text.length;
+    if (isCut || textBytes > TEXT_BYTES) return fail(tooMuchText(name, isCut));
     texts.set(name, [...(texts.get(name) ?? []), text]);
   });
   parser.on('file', (field, stream, given) => {
     stream.on('error', () => {});
     coming.push(stream);
-    const saved = saveFile({ field, stream, given }, known, path.join(directory, String(saving.length)));
-    saved.catch(fail);
+    const count = (counts.get(field) ?? 0) + 1;
+    counts.set(field, count);
+    const saved = saveFile({ field, stream, given, count }, known, path.join(directory, String(saving.length)));
+    underWay += 1;
+    // The last of them may need what comes next: it is not waited for.
+    if (underWay > OPEN_FILES) request.unpipe(parser);
+    saved.then(() => {
+      underWay -= 1;
+      if (underWay === OPEN_FILES && !isRefused) request.pipe(parser);
+    }, fail);
     saving.push(saved);
   });
   for (const limit of ['fieldsLimit', 'filesLimit', 'partsLimit'] as const)
@@ -101,14 +113,13 @@ async function read(request: IncomingMessage, schema: object, directory: string)
   const onGone = (): void => fail(notAForm('it broke off before its end'));
   request.once('aborted', onGone);
   request.once('error', onGone);
-  request.pipe(parser);
+  // It may have gone while others were asked whether it may come at all: then nothing more is told of it.
+  if (request.destroyed) onGone();
+  else request.pipe(parser);
   try {
     await promise;
-    return formOf(
-      schema,
-      texts,
-      (await Promise.all(saving)).filter((file) => file !== undefined),
-    );
+    const files = (await Promise.all(saving)).filter((file) => file !== undefined);
+    return { ...jobFieldsOf(schema, texts, files), files: files.map(({ parameter: _, ...file }) => file) };
   } finally {
     request.off('aborted', onGone);
     // What was begun is over before its files are removed.
@@ -129,6 +140,13 @@ function parserOf(request: IncomingMessage): BusboyInstance {
   }
 }
 
+function tooMuchText(field: string, isCut: boolean): PilotageError {
+  const what = isCut
+    ? `the field '${field}' is longer than ${formatSize(FIELD_BYTES)}`
+    : `the fields of the form are longer than ${formatSize(TEXT_BYTES)} together`;
+  return new PilotageError('body-too-large', `${what}: nothing was added. Send what is large as a file`);
+}
+
 function notAForm(why: string): PilotageError {
   return new PilotageError('bad-request', `the form could not be read (${why}): nothing was added. Send it again`);
 }
@@ -142,11 +160,13 @@ interface Coming {
   readonly stream: Readable;
   /** The name that came with it. */
   readonly given: string | undefined;
+  /** So many files came for this field, with this one. */
+  readonly count: number;
 }
 
 /** An empty file field, as browsers send it when none was chosen, is none. */
 async function saveFile(
-  { field, stream, given = '' }: Coming,
+  { field, stream, given, count }: Coming,
   known: ReadonlyMap<string, FileParameter>,
   file: string,
 ): Promise<TakenFile | undefined> {
@@ -158,6 +178,11 @@ async function saveFile(
     return undefined;
   }
   if (!parameter) throw noFileFor(field, [...known.keys()]);
+  if (given === undefined) throw notAForm(`what came for '${field}' is neither a text nor has it the name of a file`);
+  if (count > parameter.most)
+    throw badForm(
+      `'${field}' takes ${parameter.isList ? `${parameter.most} files at most` : 'one file'}, and more came`,
+    );
   const name = plainFileName(given);
   checkFile(parameter, name, 0);
   const measure = new Transform({
@@ -175,31 +200,4 @@ async function saveFile(
 function noFileFor(field: string, known: readonly string[]): PilotageError {
   const which = known.length === 0 ? 'this service takes no files' : `files go to ${known.join(', ')}`;
   return new PilotageError('bad-request', `the parameter '${field}' takes no file: ${which}. Nothing was added`);
-}
-
-function formOf(schema: object, texts: ReadonlyMap<string, readonly string[]>, files: readonly TakenFile[]): JobForm {
-  const { properties = {} } = schema as { properties?: Readonly<Record<string, ValueSchema>> };
-  const parameters: Record<string, unknown> = {};
-  const own: { name?: string; contact?: string; requestId?: string } = {};
-  for (const [field, given] of texts) {
-    const [text = ''] = given;
-    if (Object.hasOwn(OWN, field)) {
-      if (text !== '') own[OWN[field as keyof typeof OWN]] = text;
-      continue;
-    }
-    const value = readValue(field, Object.hasOwn(properties, field) ? properties[field] : undefined, given);
-    if (value !== undefined) set(parameters, field, value);
-  }
-  for (const { parameter, name } of files) {
-    if (!parameter.isList && Object.hasOwn(parameters, parameter.name))
-      throw new PilotageError('bad-request', `'${parameter.name}' takes one file, and several came: nothing was added`);
-    const before = (parameters[parameter.name] ?? []) as string[];
-    set(parameters, parameter.name, parameter.isList ? [...before, name] : name);
-  }
-  return { parameters, files: files.map(({ parameter: _, ...file }) => file), ...own };
-}
-
-/** Whatever a field is called, it is a key and nothing more. */
-function set(parameters: Record<string, unknown>, key: string, value: unknown): void {
-  Object.defineProperty(parameters, key, { value, enumerable: true, writable: true, configurable: true });
 }

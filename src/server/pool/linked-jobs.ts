@@ -5,7 +5,7 @@ import { parseTree, type TreeFile } from '../../ground/content/tree.ts';
 import type { Principal } from '../access/principal.ts';
 import type { JobState } from '../core/job.ts';
 import { isResting } from '../core/service-job.ts';
-import { sha256 } from '../store/secrets.ts';
+import { sameHash, sha256 } from '../store/secrets.ts';
 import type { LinkedJobRow } from '../store/verbs/service-jobs.ts';
 import { readBlob } from './files.ts';
 import { readLogs } from './logs.ts';
@@ -20,10 +20,16 @@ export interface LinkFacts {
   readonly secret: string;
 }
 
-/** The same answer, after the same work, whether the job is unknown or the secret wrong: one look-up by its hash. */
+/** The same answer, after the same work, whether the job is unknown or the secret wrong: a look-up by its hash, and another. */
 async function linked(parts: Parts, { project, number, secret }: LinkFacts): Promise<LinkedJobRow> {
-  const row = await parts.store.findLinkedJob({ project, number, linkHash: sha256(secret) });
+  const at = { project, number };
+  const row = await parts.store.findLinkedJob({ ...at, linkHash: sha256(secret) });
   if (row) return row;
+  // The job is older than the key, or than this one: what was told then is another secret than what is told now.
+  const job = await parts.store.linkOfJob(at);
+  const isMade = sameHash(sha256(parts.links.secretOf({ uid: job?.uid ?? '' })), sha256(secret));
+  const older = job && isMade ? await parts.store.findLinkedJob({ ...at, linkHash: job.link_hash }) : null;
+  if (older) return older;
   throw new PilotageError(
     'not-found',
     'there is no such job, or the link is not whole: copy all of it, from the page or the mail that told it',
@@ -112,7 +118,10 @@ function messageOf(row: LinkedJobRow): string {
     case 'EXPIRED':
       return 'The results were removed after their time.';
     case 'COMPLETED':
-      return 'The job is complete; its results are being put here.';
+      // One that was complete before results were put here has none.
+      return row.settled === 1
+        ? 'The job is complete, and its results are not shown here: ask those who run the service.'
+        : 'The job is complete; its results are being put here.';
     default:
       return 'The job is not finished: its results will be here.';
   }
@@ -124,7 +133,7 @@ async function requireResults(parts: Parts, link: LinkFacts): Promise<{ row: Lin
   const results = resultsOf(row);
   if (results) return { row, results };
   const message = messageOf(row);
-  if (GONE.includes(row.state)) throw new PilotageError('gone', message);
+  if (GONE.includes(row.state) || isOver(row)) throw new PilotageError('gone', message);
   throw new PilotageError('not-ready', message, { details: { retryAfterSeconds: retryAfter(row) } });
 }
 

@@ -66,7 +66,7 @@ export async function createServiceJob(
     inputs,
     after: request.after ?? [],
   });
-  if (!made.ok) throw 'most' in made ? busy(at.service, made) : refusal(made.refusal, made.number);
+  if (!made.ok) throw whyRefused(at.service, made);
   parts.signals.service(service.id);
   return {
     number: made.number,
@@ -116,14 +116,23 @@ function badFile(what: string): PilotageError {
   return new PilotageError('bad-request', `${what}: nothing was added`);
 }
 
+type Refused = Extract<Awaited<ReturnType<Parts['store']['createServiceJob']>>, { ok: false }>;
+
+function whyRefused(service: string, refused: Refused): PilotageError {
+  if ('most' in refused) return busy(service, refused);
+  if ('number' in refused) return refusal(refused.refusal, refused.number);
+  return new PilotageError(
+    'wrong-state',
+    "a request of this id made a job of another service: give each request an id of its own, as 'uuidgen' makes them. Nothing was added",
+  );
+}
+
 const BUSY_SECONDS = 60;
 
 function busy(service: string, { refusal, most }: { refusal: string; most: number }): PilotageError {
-  const whose =
-    refusal === 'too-many'
-      ? `the service '${service}' has ${most} unfinished jobs`
-      : `${most} of your jobs are unfinished`;
-  return new PilotageError('busy', `${whose}, and takes no more for now: try again later. Nothing was added`, {
+  const jobs = `${most} unfinished jobs${refusal === 'too-many' ? '' : ' of yours'}`;
+  const what = `the service '${service}' has ${jobs}, and takes no more for now: try again later. Nothing was added`;
+  return new PilotageError('busy', what, {
     details: { retryAfterSeconds: BUSY_SECONDS },
   });
 }

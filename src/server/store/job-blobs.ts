@@ -10,9 +10,10 @@ export interface JobBlobs {
 }
 
 export async function keepJobBlobs(db: Db, { projectId, jobId, kind, digests }: JobBlobs): Promise<void> {
-  for (const digest of [...new Set(digests)].sort())
-    await db.run(sql`insert into job_blobs (project_id, digest, job_id, kind) values (${projectId}, ${digest}, ${jobId}, ${kind})
-      on conflict do nothing`);
+  const given = db.table({ m_digest: ['text', [...new Set(digests)].sort()] });
+  await db.run(sql`insert into job_blobs (project_id, digest, job_id, kind)
+    select cast(${projectId} as bigint), m_digest, cast(${jobId} as bigint), cast(${kind} as text) from ${given} as given where true
+    on conflict do nothing`);
 }
 
 /** What only this job needed goes when the grace time is over. */

@@ -145,6 +145,7 @@ export const READ_VERBS = {
   getService: services.getService,
   getServiceJob: serviceJobs.getServiceJob,
   findLinkedJob: serviceJobs.findLinkedJob,
+  linkOfJob: serviceJobs.linkOfJob,
   knownServiceJobs: serviceJobs.knownServiceJobs,
   countServiceJobs: serviceJobs.countServiceJobs,
   lettersDue: letters.lettersDue,

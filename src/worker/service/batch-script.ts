@@ -56,7 +56,15 @@ function wordsOf(options: string | readonly string[] = []): string[] {
 
 /** An option with what follows it up to the next one, for the batch system to read. */
 function asLine(option: string, rest: readonly string[]): string {
-  return [option, ...rest].map((word) => (/\s/.test(word) ? `"${word}"` : word)).join(' ');
+  return [option, ...rest].map(quoted).join(' ');
+}
+
+/** So that it is one word to the batch system whatever is in it: a job's name may be. */
+function quoted(word: string): string {
+  if (!/[\s'"#]/.test(word)) return word;
+  const quote = ['"', "'"].find((one) => !word.includes(one));
+  if (quote !== undefined && !word.includes('\\')) return `${quote}${word}${quote}`;
+  throw new Error(`the option ${word} of the script cannot be put in quotes: it has both kinds of them, or a '\\'`);
 }
 
 /** The words at `from` that belong to the option before: all up to the next option. */

@@ -131,6 +131,7 @@ function runHost(
     reporter: createReporter(session, { signal: ended.signal, log }),
     directories: config.directories,
     room: createRoom(config, log),
+    gate: createSlots(1),
     mailsUsers: config.mail.users,
     ending: ending.signal,
     signal: ended.signal,

@@ -29,6 +29,8 @@ export interface LifeContext {
   readonly reporter: Reporter;
   readonly directories: Directories;
   readonly room: Room;
+  /** One job at a time waits for room, and then for a slot. */
+  readonly gate: Slots;
   /** Users are told when their jobs are complete. */
   readonly mailsUsers: boolean;
   /** The host is about to end: hooks are finished, nothing is begun or waited for. */

@@ -55,6 +55,9 @@ async function resultNames(directory: string, patterns: readonly string[] | null
   names.delete(LOG_FILE);
   const top = await realpath(directory);
   const own: string[] = [];
+  const outside = [...names].find((name) => name.split('/')[0] === '..');
+  if (outside !== undefined)
+    throw new Error(`'results' of the service names '${outside}', which is not in the job's directory`);
   for (const name of [...names].sort())
     if ((await realpath(path.join(top, name))) === path.join(top, name)) own.push(name);
   return own;

@@ -91,8 +91,7 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
   const live: Readonly<Record<JobState, () => Promise<boolean>>> = {
     INCOMING: async () => {
       if (desk.job.waiting > 0) return false;
-      await takeSlot(false);
-      await awaitRoom();
+      await enter();
       await begin('PREPROCESSING');
       return true;
     },
@@ -193,10 +192,20 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
     pace.isWaiting = false;
   };
 
-  const awaitRoom = async (): Promise<void> => {
+  /** Room, then a slot: a slot that waited for room would be lacking to those that are to run once more, and so make room. */
+  const enter = async (): Promise<void> => {
     pace.isWaiting = true;
-    await context.room.await(pace.step.signal);
-    pace.isWaiting = false;
+    await context.gate.take(pace.step.signal);
+    try {
+      do {
+        giveSlotBack();
+        pace.isWaiting = true;
+        await context.room.await(pace.step.signal);
+        await takeSlot(false);
+      } while (!(await context.room.isThere()));
+    } finally {
+      context.gate.giveBack();
+    }
   };
 
   const keepSlot = (): void => {

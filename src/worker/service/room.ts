@@ -9,6 +9,8 @@ import type { ServiceConfig } from './read-config.ts';
 export interface Room {
   /** Resolves when there is as much as the service wants before it begins a job. */
   await(signal: AbortSignal): Promise<void>;
+  /** Is there as much now? */
+  isThere(): Promise<boolean>;
 }
 
 const LOOK_MS = 5000;
@@ -33,6 +35,7 @@ export function createRoom({ directories, freeDisk }: Pick<ServiceConfig, 'direc
     return true;
   };
   return {
+    isThere: async () => freeDisk === 0 || !(await lacks()),
     async await(signal) {
       if (freeDisk === 0) return;
       while (await lacks()) {

@@ -94,6 +94,30 @@ describe.each(openStores())('services on %s', (_name, open) => {
   const wish = (numbers: string[], what: 'cancel' | 'fail' | 'resubmit' | 'delete') =>
     store.wishServiceJobs({ projectId, wish: what, reason: null, numbers, serviceId: null });
 
+  test('a request that made a job of one service makes none of another, and is not answered with the first', async () => {
+    const [one, two] = [await hosted('asked-first'), await hosted('asked-second')];
+    const job = {
+      projectId,
+      uid: randomUUID(),
+      name: null,
+      owner: 'o',
+      requestId: 'one request for two',
+      linkHash: 'hash',
+      contact: null,
+      parameters: '{}',
+      directory: null,
+      inputs: [],
+      after: [],
+    };
+    const first = await store.createServiceJob({ ...job, serviceId: one.id });
+    expect(await store.createServiceJob({ ...job, uid: randomUUID(), serviceId: one.id })).toEqual(first);
+    expect(await store.createServiceJob({ ...job, uid: randomUUID(), serviceId: two.id })).toEqual({
+      ok: false,
+      refusal: 'request-taken',
+    });
+    expect(await store.countServiceJobs({ serviceId: two.id })).toEqual({});
+  });
+
   test('a service has one host, and a second one learns who has it', async () => {
     const first = await hosted('one');
     expect(await host('one')).toMatchObject({ refused: { host: '{"host":"h","pid":1}' } });

@@ -51,6 +51,15 @@ describe('options of a script', () => {
     expect(gridEngine(options).batch).toEqual({ scheduler: 'grid-engine', options: others });
   });
   test.each([
+    [['--comment=x" --account="theirs'], [`'--comment=x" --account="theirs'`]],
+    [["--comment=it's here"], [`"--comment=it's here"`]],
+    [['--comment=job#5'], ['"--comment=job#5"']],
+  ])('what stands in an option stays in it: %j', (options, others) => {
+    expect(slurm(options).batch?.options).toEqual(others);
+  });
+  test.each([
+    [() => slurm([`--comment=a"b' c`]), 'cannot be put in quotes'],
+    [() => slurm(['--comment=a b\\']), 'cannot be put in quotes'],
     [() => slurm('--time=soon'), "'soon' is no time of a batch system"],
     [() => slurm('-c many'), "needs a whole number, not 'many'"],
     [() => slurm('long'), "'long' is no option of a batch system"],

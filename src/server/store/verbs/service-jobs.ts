@@ -86,17 +86,20 @@ export type NewServiceJobResult =
       readonly refusal: 'no-such-job' | 'ended-badly' | 'directory-taken';
       readonly number: string;
     }
+  /** That request made a job of another service. */
+  | { readonly ok: false; readonly refusal: 'request-taken' }
   /** So many are unfinished already. */
   | { readonly ok: false; readonly refusal: 'too-many' | 'too-many-of-owner'; readonly most: number };
 
 /** A job that waits to be taken up. A request that came before is answered with the job that it made. */
 export async function createServiceJob(db: Db, job: NewServiceJob): Promise<NewServiceJobResult> {
   await lockProject(db, job.projectId);
-  const before = await firstRow<{ number: string; uid: string }>(
+  const before = await firstRow<{ number: string; uid: string; service_id: number }>(
     db,
-    sql`select j.number, j.uid from service_jobs v join jobs j on j.id = v.job_id where v.request_id = ${job.requestId}`,
+    sql`select j.number, j.uid, v.service_id from service_jobs v join jobs j on j.id = v.job_id where v.request_id = ${job.requestId}`,
   );
-  if (before) return { ok: true, ...before };
+  if (before && before.service_id !== job.serviceId) return { ok: false, refusal: 'request-taken' };
+  if (before) return { ok: true, number: before.number, uid: before.uid };
   const full = await tooMany(db, job);
   if (full) return { ok: false, ...full };
   const parents = await parentsOf(db, job);
@@ -225,6 +228,19 @@ export async function findLinkedJob(
       where v.link_hash = ${input.linkHash} and j.number = ${input.number} and p.name = ${input.project}`,
   );
   return row ? { ...row, log: await jobLog(db, row.job_id) } : null;
+}
+
+/** What a job's link is made from, and the hash of the secret that was told. */
+export async function linkOfJob(
+  db: Db,
+  input: { project: string; number: string },
+): Promise<{ uid: string; link_hash: string } | null> {
+  const row = await firstRow<{ uid: string; link_hash: string }>(
+    db,
+    sql`select j.uid, v.link_hash from jobs j join service_jobs v on v.job_id = j.id join projects p on p.id = j.project_id
+      where p.name = ${input.project} and j.number = ${input.number}`,
+  );
+  return row ?? null;
 }
 
 export interface LinkedJobRow extends ServiceJobRow {
