@@ -6,7 +6,7 @@ import type { Principal } from '../access/principal.ts';
 import type { JobState } from '../core/job.ts';
 import { isResting } from '../core/service-job.ts';
 import { sameHash, sha256 } from '../store/secrets.ts';
-import type { LinkedJobRow } from '../store/verbs/service-jobs.ts';
+import type { LinkedJobRow } from '../store/verbs/linked-jobs.ts';
 import { readBlob } from './files.ts';
 import { readLogs } from './logs.ts';
 import type { Parts } from './parts.ts';

@@ -13,6 +13,7 @@ import * as gates from './verbs/gates.ts';
 import * as holders from './verbs/holders.ts';
 import * as jobs from './verbs/jobs.ts';
 import { leaveService } from './verbs/leave-service.ts';
+import * as linkedJobs from './verbs/linked-jobs.ts';
 import { mergeRecord } from './verbs/merge-record.ts';
 import * as pilots from './verbs/pilots.ts';
 import { pollService } from './verbs/poll-service.ts';
@@ -144,8 +145,8 @@ export const READ_VERBS = {
   listServices: services.listServices,
   getService: services.getService,
   getServiceJob: serviceJobs.getServiceJob,
-  findLinkedJob: serviceJobs.findLinkedJob,
-  linkOfJob: serviceJobs.linkOfJob,
+  findLinkedJob: linkedJobs.findLinkedJob,
+  linkOfJob: linkedJobs.linkOfJob,
   knownServiceJobs: serviceJobs.knownServiceJobs,
   countServiceJobs: serviceJobs.countServiceJobs,
   lettersDue: letters.lettersDue,

@@ -4,15 +4,14 @@
  */
 import { messageOf } from '../../ground/base/errors.ts';
 import type { JobState } from '../../ground/protocol/job-state.ts';
-import type { HostJob, OwnMail } from '../../ground/protocol/service.ts';
+import type { HostJob } from '../../ground/protocol/service.ts';
 import { isOwn } from './directories.ts';
 import { createHookCalls } from './hook-calls.ts';
 import type { HookName } from './hook-messages.ts';
-import { createDesk, type Facts, type KeptRun, type LifeContext, Outdated, type Wish } from './job-desk.ts';
-import { bringInputs, sendResults } from './job-files.ts';
+import { createDesk, type KeptRun, type LifeContext, Outdated, type Wish } from './job-desk.ts';
+import { createJobDelivery } from './job-delivery.ts';
 import { createJobRuns } from './job-runs.ts';
 import { findDirectory, moveDirectory, removeJobDirectory } from './move-directory.ts';
-import { readOwnMail } from './read-own-mail.ts';
 
 export interface JobLife {
   readonly job: HostJob;
@@ -24,8 +23,6 @@ export interface JobLife {
   run(): Promise<void>;
 }
 
-/** So long a transfer goes on trying while no byte moves. */
-const TRANSFER_SECONDS = 3600;
 const RESTING: readonly JobState[] = ['COMPLETED', 'ARCHIVED', 'EXPIRED', 'FAILED', 'CANCELLED'];
 
 export function createJobLife(context: LifeContext, first: HostJob): JobLife {
@@ -41,6 +38,7 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
     sayProgress,
     tellProgress,
   });
+  const { bring, publish, settle } = createJobDelivery({ context, desk, pace, afterHook });
   let hasSlot = false;
   let hasNews = false;
 
@@ -97,9 +95,7 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
     },
     PREPROCESSING: async () => {
       keepSlot();
-      const { directory, inputs } = desk.job;
-      if (directory !== null && inputs.length > 0)
-        if (!(await orFail('inputs', () => bringInputs(files(), directory, inputs)))) return true;
+      if (!(await bring())) return true;
       await afterHook('preprocess', ({ skip, metadata }) =>
         skip ? begin('COMPLETED', { metadata }) : begin('RUNNING', { metadata, runner: null, data: null }),
       );
@@ -139,50 +135,6 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
     if (desk.job.settled) return false;
     await afterHook(hook, ({ metadata }) => next(metadata));
     return true;
-  };
-
-  const settle = async (metadata: HostJob['metadata'], facts: Facts = {}): Promise<void> => {
-    await report('settle', { metadata, ...facts });
-    mend({ settled: true, metadata });
-  };
-
-  /** Its results are where people find them before anybody is told that it is complete. */
-  const publish = async (metadata: HostJob['metadata']): Promise<void> => {
-    const { directory } = desk.job;
-    if (directory === null) return withMail(metadata, {});
-    const sent = await orFail('results', () => sendResults(files(), directory, context.results), { metadata });
-    if (sent) return withMail(metadata, { results: sent.done });
-  };
-
-  /** The author's own words for the user, where there are any and somebody to read them. */
-  const withMail = async (metadata: HostJob['metadata'], facts: Facts): Promise<void> => {
-    if (desk.job.contact === null || !context.mailsUsers || !context.hasHooks.has('mail'))
-      return settle(metadata, facts);
-    mend({ metadata });
-    await afterHook('mail', async (outcome) => {
-      const read = readOwnMail(outcome.value);
-      if (!read.ok) return fail({ hook: 'mail', message: read.message, stack: null }, { metadata: outcome.metadata });
-      const mail = read.mail && withoutLink(read.mail, desk.job.url);
-      return settle(outcome.metadata, { ...facts, ...(mail === undefined ? {} : { mail }) });
-    });
-  };
-
-  /** Files travel as long as the server may come back. */
-  const files = () => ({ ...context, signal: pace.step.signal, patience: { seconds: TRANSFER_SECONDS } });
-
-  /** Files that cannot travel fail the job. */
-  const orFail = async <T>(
-    what: string,
-    act: () => Promise<T>,
-    facts: Facts = {},
-  ): Promise<{ readonly done: T } | undefined> => {
-    try {
-      return { done: await act() };
-    } catch (error) {
-      if (pace.step.signal.aborted) throw pace.step.signal.reason;
-      await fail({ hook: what, message: messageOf(error), stack: null }, facts);
-      return undefined;
-    }
   };
 
   const takeSlot = async (isFirst: boolean): Promise<void> => {
@@ -283,12 +235,6 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
       }
     },
   };
-}
-
-/** The link is a secret, and goes into the mail when that is sent: what is kept until then holds a word for it. */
-function withoutLink({ subject, text }: OwnMail, url: string): OwnMail {
-  const plain = (words: string): string => words.replaceAll(url, '{link}');
-  return { text: plain(text), ...(subject === undefined ? {} : { subject: plain(subject) }) };
 }
 
 /** After a move that failed. */

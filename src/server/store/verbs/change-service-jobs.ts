@@ -13,7 +13,8 @@ import {
 import type { Db } from '../db.ts';
 import { dropJobBlobs, keepJobBlobs } from '../job-blobs.ts';
 import { sql } from '../sql.ts';
-import { keepJobLog, lockJobs, type ServiceJobRow, toServiceJob } from './service-jobs.ts';
+import { keepJobLog } from './linked-jobs.ts';
+import { lockJobs, type ServiceJobRow, toServiceJob } from './service-jobs.ts';
 import { type HostKey, nextTouch, renewHost } from './services.ts';
 import { setWish } from './wish-service-jobs.ts';
 import { noticeJob, type OwnMail } from './write-notices.ts';
