@@ -39,7 +39,7 @@ export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace)
     );
     tellProgress();
     if (pace.step.signal.aborted) throw pace.step.signal.reason;
-    if (directory !== null) desk.tellLog((await endOfLog(directory))?.replaceAll(url, '{link}'));
+    if (directory !== null) desk.tellLog(forPeople(await endOfLog(directory), url));
     return outcome;
   };
 
@@ -79,6 +79,14 @@ export function createHookCalls(context: LifeContext, desk: JobDesk, pace: Pace)
 
   return { sayProgress, tellProgress, afterHook };
 }
+
+/** How a hook failed is the administrator's business (the failure has it, with its stack), and the link is a secret. */
+function forPeople(log: string | undefined, url: string): string | undefined {
+  return log?.replaceAll(url, '{link}').replaceAll(FAILURE, '$1');
+}
+
+/** The entry that the hooks' process writes of a hook that threw, up to the next one. */
+const FAILURE = /( ERROR \w+ failed):.*(?:\n(?!\d{4}-\d\d-\d\dT).*)*(?=\n|$)/g;
 
 /** Undefined where hooks have logged nothing, or elsewhere. */
 async function endOfLog(directory: string): Promise<string | undefined> {

@@ -8,8 +8,8 @@ import type { HostJob } from '../../ground/protocol/service.ts';
 import { isOwn } from './directories.ts';
 import { createHookCalls } from './hook-calls.ts';
 import type { HookName } from './hook-messages.ts';
-import { createDesk, type KeptRun, type LifeContext, Outdated, type Wish } from './job-desk.ts';
 import { createJobDelivery } from './job-delivery.ts';
+import { createDesk, type KeptRun, type LifeContext, Outdated, type Wish } from './job-desk.ts';
 import { createJobRuns } from './job-runs.ts';
 import { findDirectory, moveDirectory, removeJobDirectory } from './move-directory.ts';
 
