@@ -540,6 +540,11 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     await page.reload();
     await page.getByText('a later one').waitFor();
     expect(await page.getByLabel('waiting 131').isChecked()).toBe(true);
+    // Who may read the project goes from here to each job.
+    await rows.first().getByRole('link').click();
+    await page.waitForURL('**/jobs/default/**');
+    await page.getByText('a later one').first().waitFor();
+    await page.goBack();
     // It takes 131 at the most.
     await page.getByRole('link', { name: 'Add a job' }).click();
     await submitButton(page).click();

@@ -385,7 +385,11 @@ test('a token of scope front adds jobs and sees form and queue, without names; i
   const form = await raw(server, `GET ${project}/services/open/form`, { token: front });
   expect(form.json()).toMatchObject({ name: 'open', title: 'Counting & <more>', hosted: true });
   const queue = await raw(server, `GET ${project}/services/open/queue`, { token: front });
-  expect(queue.json().jobs.map(({ name }: { name: unknown }) => name)).toEqual([null, null]);
+  const told = ({ name, secret }: { name: unknown; secret: unknown }) => [name, secret];
+  expect(queue.json().jobs.map(told)).toEqual([
+    [null, null],
+    [null, null],
+  ]);
   expect((await raw(server, `GET ${project}/services/open/queue`, { token: await tokenOf('read') })).text).toContain(
     'mine alone',
   );

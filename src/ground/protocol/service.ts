@@ -229,9 +229,10 @@ export const ServiceForm = closed({
 });
 export type ServiceForm = Type.Static<typeof ServiceForm>;
 
-/** A job in the queue of its service. Names are told to those only who may read the project. */
+/** A job in the queue of its service. Names, and the secret of the link, are told to those only who may read the project. */
 export const QueuedJob = closed({
   number: JobNumber,
+  secret: nullable(Type.String()),
   name: nullable(Type.String()),
   state: JobState,
   progress: nullable(Progress),

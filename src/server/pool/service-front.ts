@@ -40,8 +40,9 @@ export async function serviceQueue(
     listJobs(parts, reader, at.project, { ...page, service: at.service }),
     parts.store.countServiceJobs({ serviceId: row.id }),
   ]);
-  const shown = jobs.map(({ number, name, state, progress, createdAt, finishedAt }) => {
-    return { number, name: mayDo(who, 'read') ? name : null, state, progress, createdAt, finishedAt };
+  const shown = jobs.map(({ number, uid, name, state, progress, createdAt, finishedAt }) => {
+    const own = mayDo(who, 'read') ? { name, secret: parts.links.secretOf({ uid }) } : { name: null, secret: null };
+    return { number, ...own, state, progress, createdAt, finishedAt };
   });
   return { title: row.title, hosted: isHosted(row), counts, jobs: shown, next };
 }

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { JobState } from '../../../ground/protocol/job-state.ts';
 import type { QueuedJob, ServiceQueue } from '../../../ground/protocol/service.ts';
-import type { OfService } from '../base/address.ts';
+import { jobAddress, type OfService } from '../base/address.ts';
 import { ask } from '../base/api.ts';
 import { formatCount, formatPercent, formatTime } from '../base/format.ts';
 import { STATE_WORDS, STATES } from '../base/life.ts';
@@ -52,7 +52,11 @@ export function QueuePage(params: OfService) {
               setStates(chosen);
             }}
           />
-          {value === undefined ? <p>Looking…</p> : <Jobs queue={value} isFiltered={states.length > 0} />}
+          {value === undefined ? (
+            <p>Looking…</p>
+          ) : (
+            <Jobs queue={value} project={params.project} isFiltered={states.length > 0} />
+          )}
           <p class="actions">
             <button type="button" disabled={pages.length === 0} onClick={() => setPages(pages.slice(0, -1))}>
               Newer
@@ -114,7 +118,13 @@ function Filter({ counts, states, onChange }: FilterProps) {
   );
 }
 
-function Jobs({ queue, isFiltered }: { readonly queue: ServiceQueue; readonly isFiltered: boolean }) {
+interface JobsProps {
+  readonly queue: ServiceQueue;
+  readonly project: string;
+  readonly isFiltered: boolean;
+}
+
+function Jobs({ queue, project, isFiltered }: JobsProps) {
   const all = Object.values(queue.counts).reduce((sum, count) => sum + count, 0);
   if (queue.jobs.length === 0) return <p>{isFiltered ? 'No jobs in these states here.' : 'No jobs yet.'}</p>;
   return (
@@ -131,7 +141,7 @@ function Jobs({ queue, isFiltered }: { readonly queue: ServiceQueue; readonly is
         </thead>
         <tbody>
           {queue.jobs.map((job) => (
-            <Job key={job.number} job={job} />
+            <Job key={job.number} job={job} project={project} />
           ))}
         </tbody>
       </table>
@@ -139,12 +149,19 @@ function Jobs({ queue, isFiltered }: { readonly queue: ServiceQueue; readonly is
   );
 }
 
-function Job({ job }: { readonly job: QueuedJob }) {
-  const { number, name, state, progress, createdAt, finishedAt } = job;
+function Job({ job, project }: { readonly job: QueuedJob; readonly project: string }) {
+  const { number, secret, name, state, progress, createdAt, finishedAt } = job;
   return (
     <tr>
       <th scope="row">
-        <span class="number">{number}</span> {name !== null && <span class="job-name">{name}</span>}
+        {secret === null ? (
+          <span class="number">{number}</span>
+        ) : (
+          <a class="number" href={jobAddress({ project, number, secret })}>
+            {number}
+          </a>
+        )}{' '}
+        {name !== null && <span class="job-name">{name}</span>}
       </th>
       <td>
         <StateBadge state={state} />{' '}
