@@ -413,6 +413,22 @@ test('a token of scope front adds jobs and sees form and queue, without names; i
   expect([guessable.status, guessable.json().detail]).toEqual([400, expect.stringContaining('nobody guesses')]);
 });
 
+test('a file that was uploaded before is as large as its bytes are, whatever the request says', async () => {
+  await startHostProcess(server, serviceHome(COUNT('sizes')));
+  const bytes = Buffer.alloc(200_000, 'x');
+  const digest = createHash('sha256').update(bytes).digest('hex');
+  const params = { project: 'default', digest };
+  await clientOf(server).call(routes.putBlob, { params, raw: bytes });
+  const add = (file: object) =>
+    raw(server, 'POST /api/v1/projects/default/services/sizes/jobs', {
+      token: adminToken(server),
+      body: JSON.stringify({ parameters: { texts: ['a.txt'] }, files: [{ name: 'a.txt', digest, ...file }] }),
+    });
+  expect([(await add({ size: 3 })).status, await countJobs('sizes')]).toEqual([413, 0]);
+  const lacking = await add({ size: 3, digest: 'f'.repeat(64) });
+  expect([lacking.status, lacking.json().code]).toEqual([404, 'not-found']);
+});
+
 test("a reader's token sees the queue and adds nothing", async () => {
   await startHostProcess(server, serviceHome(COUNT('readonly')));
   expect((await post('readonly', {}, { texts: ONE }, await tokenOf('read'))).status).toBe(403);

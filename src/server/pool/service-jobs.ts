@@ -44,13 +44,8 @@ export async function createServiceJob(
   const service = await serviceRow(parts, id, at.service);
   const schema = JSON.parse(service.schema) as object;
   const parameters = fillParameters(schema, request.parameters ?? {});
-  const inputs = request.files ?? [];
-  checkFiles(schema, parameters, request);
-  await requireFiles(
-    parts,
-    id,
-    inputs.map(({ name, digest }) => ({ name, digest, kind: 'file' as const })),
-  );
+  const inputs = await filesOf(parts, id, request.files ?? []);
+  checkFiles(schema, parameters, { ...request, files: inputs });
   const uid = randomUUID();
   const made = await parts.store.createServiceJob({
     projectId: id,
@@ -75,6 +70,15 @@ export async function createServiceJob(
     secret: parts.links.secretOf(made),
     link: parts.links.urlOf({ project: at.project, ...made }),
   };
+}
+
+/** Refuses what the project lacks. How large a file is its bytes say, and not who names them. */
+async function filesOf(parts: Parts, projectId: number, files: readonly JobFileFacts[]): Promise<JobFileFacts[]> {
+  const named = files.map(({ name, digest }) => ({ name, digest, kind: 'file' as const }));
+  await requireFiles(parts, projectId, named);
+  const rows = await parts.store.blobSizes({ projectId, digests: files.map(({ digest }) => digest) });
+  const sizes = new Map(rows.map(({ digest, size }) => [digest, Number(size)]));
+  return files.map((file) => ({ ...file, size: sizes.get(file.digest) ?? file.size }));
 }
 
 const RANDOM_LENGTH = 22;

@@ -118,6 +118,7 @@ export const READ_VERBS = {
   countByProject: projects.countByProject,
   countSubmissions: projects.countSubmissions,
   findBlob: blobs.findBlob,
+  blobSizes: blobs.blobSizes,
   knownTrees: blobs.knownTrees,
   removableBlobs: blobs.removableBlobs,
   projectUsage: blobs.projectUsage,

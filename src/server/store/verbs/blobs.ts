@@ -84,6 +84,17 @@ export async function findBlob(db: Db, input: { projectId: number; digest: strin
   );
 }
 
+/** How large these are, of those that the project has. */
+export async function blobSizes(
+  db: Db,
+  input: { projectId: number; digests: readonly string[] },
+): Promise<{ digest: string; size: number }[]> {
+  if (input.digests.length === 0) return [];
+  const given = db.table({ m_digest: ['text', [...new Set(input.digests)]] });
+  return db.rows(sql`select digest, size from blobs where project_id = ${input.projectId}
+    and digest in (select m_digest from ${given} as given)`);
+}
+
 /** The store does not have the bytes: from now on they are lacking, and whoever brings them puts them back. */
 export async function noteGone(db: Db, input: { digest: string }): Promise<void> {
   await db.run(sql`update blobs set gone = 1 where digest = ${input.digest} and gone = 0`);
