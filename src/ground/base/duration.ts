@@ -8,6 +8,8 @@ const UNIT_SECONDS: Readonly<Record<string, number>> = {
   h: 3600,
   d: 86_400,
   w: 604_800,
+  /** Of 365 days. */
+  y: 31_536_000,
 };
 
 /** Reads `90s`, `1h30m`, `2d`, `250ms`, or a plain number of seconds. Returns seconds. */
@@ -15,9 +17,9 @@ export function parseDuration(text: string | number): number {
   if (typeof text === 'number') return checked(text, String(text));
   const plain = text.trim();
   if (/^\d+(\.\d+)?$/.test(plain)) return checked(Number(plain), text);
-  if (!/^(\d+(\.\d+)?(ms|s|min|m|h|d|w))+$/.test(plain)) throw unreadable(text);
+  if (!/^(\d+(\.\d+)?(ms|s|min|m|h|d|w|y))+$/.test(plain)) throw unreadable(text);
   let seconds = 0;
-  for (const [, amount, unit] of plain.matchAll(/(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)/g)) {
+  for (const [, amount, unit] of plain.matchAll(/(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w|y)/g)) {
     seconds += Number(amount) * (UNIT_SECONDS[unit ?? ''] ?? Number.NaN);
   }
   return checked(seconds, text);
