@@ -311,34 +311,43 @@ test('two servers on one PostgreSQL: a job that one of them takes is begun by th
   const env = { PILOTAGE_DATABASE: await postgres.newDatabase() };
   await using one = await startServer(['--workers', '1'], env);
   await startHostProcess(one, serviceHome(PLAIN('shared')));
-  // Its key of links is another one: it says what to do.
+  // Its key of links is another one: it says what to do, and works. What is told when a job is added opens at both.
   const data = temporaryDirectory();
-  const refused = await one.run(['serve', '--data', data, '--listen', '127.0.0.1:0'], { env });
-  expect([refused.code, refused.stderr]).toEqual([
-    expect.any(Number),
-    expect.stringContaining("copy 'link-key' from the data directory of another server"),
-  ]);
-  expect(refused.code).not.toBe(0);
-  expect(existsSync(path.join(data, 'link-key'))).toBe(false);
-  copyFileSync(path.join(one.data, 'link-key'), path.join(data, 'link-key'));
-  copyFileSync(path.join(one.data, 'admin-token'), path.join(data, 'admin-token'));
-  const running = one.start(['serve', '--data', data, '--listen', '127.0.0.1:0'], { env });
-  onTestFinished(async () => {
-    running.child.kill('SIGTERM');
-    await running.done;
-  });
-  await waitUntil('the second one serves', () => running.stdout().includes('serves at'));
+  const startSecond = async () => {
+    const running = one.start(['serve', '--data', data, '--listen', '127.0.0.1:0'], { env });
+    onTestFinished(async () => {
+      running.child.kill('SIGTERM');
+      await running.done;
+    });
+    await waitUntil('the second one serves', () => running.stdout().includes('serves at'));
+    return running;
+  };
+  const opensAt = async (link: string, of: { data: string; url(): string }) =>
+    (await raw(of, `GET ${new URL(link).pathname.replace('/jobs/', '/api/v1/links/')}`)).status;
+  const before = await startSecond();
+  expect(before.stderr()).toContain("Copy 'link-key' from the data directory of another server");
   const two = {
     data,
     url: () => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url,
   };
+  const early = await at(two as RunningServer).add('shared');
+  for (const of of [one, two]) expect(await opensAt(early.link, of)).toBe(200);
+  before.child.kill('SIGTERM');
+  await before.done;
+  copyFileSync(path.join(one.data, 'link-key'), path.join(data, 'link-key'));
+  const running = await startSecond();
+  expect(running.stderr()).not.toContain('link-key');
   const made = await clientOf(two).call(routes.createServiceJob, {
     params: { project: 'default', service: 'shared' },
     body: {},
   });
   await until(made.number, 'COMPLETED', one);
-  const where = new URL(made.link).pathname.replace('/jobs/', '/api/v1/links/');
-  for (const of of [one, two]) expect((await raw(of, `GET ${where}`)).json().state).toBe('COMPLETED');
+  for (const of of [one, two]) expect(await opensAt(made.link, of)).toBe(200);
+  // Made again, by either, it is the same.
+  for (const of of [one, two])
+    expect(new URL((await at(of as RunningServer).show(made.number)).serviceJob?.link ?? '').pathname).toBe(
+      new URL(made.link).pathname,
+    );
 });
 
 test('the unit that is printed is one that systemd understands, for directories with any name', async ({ skip }) => {

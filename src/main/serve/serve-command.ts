@@ -116,7 +116,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     blobs,
     signals: createSignals(store),
     tickets,
-    links: createLinks(await linkKey(options, store, files), () => publicUrl),
+    links: createLinks(await linkKey({ options, store, files, log }), () => publicUrl),
     settings,
     version: VERSION,
     closing: closing.signal,

@@ -50,7 +50,10 @@ export function serveCommand(define: Define): Command {
       '--public-url <url>',
       'how people reach this server, for links in pages and mails; where it listens unless given',
     )
-    .option('--new-link-key', 'other servers of this database have lost the key of secret links: begin with a new one')
+    .option(
+      '--new-link-key',
+      'the key of secret links that the servers of this database had is lost: go on with the one that is here',
+    )
     .option('--insecure', 'listen beyond this machine without TLS: tokens can be read on the way')
     .option('--heartbeat <duration>', 'how often workers report, 30s unless given', duration)
     .option(
