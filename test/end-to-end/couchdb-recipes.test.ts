@@ -177,6 +177,8 @@ describe('what users of PiCaS type with curl', () => {
     await pool.ask(`PUT ${db}/z`, { body: fresh });
     expect(JSON.parse((await waiting).text).results).toMatchObject([{ id: 'z', doc: fresh }]);
     const rev = (await pool.ask(`GET ${db}/z`)).json._rev;
+    // Two changes of one document that nobody has seen yet are told as one.
+    await followed.sees('"id":"z"');
     await pool.ask(`DELETE ${db}/z?rev=${rev}`);
     const lines = await followed.until((text) => text.includes('"deleted":true'));
     expect(lines).toMatchObject([{ id: 'z' }, { id: 'z', deleted: true }]);
@@ -199,6 +201,7 @@ describe('what users of PiCaS type with curl', () => {
       for await (const piece of body as unknown as AsyncIterable<Uint8Array>) text += Buffer.from(piece).toString();
     });
     return {
+      sees: (part: string) => waitUntil(`the changes that are followed hold ${part}`, () => text.includes(part)),
       until: async (isEnough: (text: string) => boolean) => {
         await waitUntil('the changes that are followed', () => isEnough(text));
         stop.abort();
