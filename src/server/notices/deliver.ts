@@ -120,7 +120,14 @@ export function startDelivering(options: ChannelOptions): Delivering {
     return settings.lookMs;
   };
 
+  /** How often it was tried before says nothing after a start: somebody may have mended what was in the way. */
+  const tryAllAgain = (): Promise<unknown> =>
+    store.hastenLetters({ channel, address: null }).catch((error: unknown) => {
+      log.warn({ err: error }, `what waits is tried at its own time: ${messageOf(error)}`);
+    });
+
   const run = async (): Promise<void> => {
+    await tryAllAgain();
     while (!isStopped) {
       news = Promise.withResolvers();
       const waitMs = await round().catch((error: unknown) => {

@@ -89,6 +89,23 @@ test.skipIf(noExim)('a mail reaches the user, with the link to the results', asy
   expect(letter?.headers).toContain(`From: Pilotage <${FROM}>`);
 });
 
+test.skipIf(noExim)('what has long pauses behind it goes at once when the server is started again', async () => {
+  const { store, start } = await opened();
+  const { add, lead, id } = await noticedService(store);
+  const to = unique('paused');
+  await lead(await add(to), 'COMPLETED');
+  const closed = createServer();
+  const port = await new Promise<number>((found) =>
+    closed.listen(0, '127.0.0.1', () => found((closed.address() as { port: number }).port)),
+  );
+  await new Promise((done) => closed.close(done));
+  const first = start({ smtp: smtpOf(port), settings: { firstPauseMs: 3_600_000, longestPauseMs: 3_600_000 } });
+  await waitUntil('it was tried in vain', async () => (await store.countLetters({ serviceId: id })).lastError);
+  await first.stop();
+  start({ smtp: smtpOf(exim.port) });
+  await waitUntil('the mail is there', () => exim.to(to).length === 1);
+});
+
 test.skipIf(noExim)('a mail server that is down gets each mail later and once', async () => {
   const own = await startExim();
   onTestFinished(() => own[Symbol.asyncDispose]());
