@@ -5,6 +5,7 @@ import { sha256 } from '../../../src/server/store/secrets.ts';
 import type { Store } from '../../../src/server/store/store.ts';
 import type { ChangeFacts } from '../../../src/server/store/verbs/change-service-jobs.ts';
 import { type OpenedStore, openStores } from '../../support/open-stores.ts';
+import { waitUntil } from '../../support/wait-until.ts';
 
 const LEASE_MS = 60_000;
 
@@ -278,8 +279,12 @@ describe.each(openStores())('services on %s', (_name, open) => {
     const next = await hosted('retention', { archiveMs: 0, takeOver: one.number });
     expect((await next.poll())?.jobs).toMatchObject([{ number, wish: 'archive' }]);
     await next.lead(id, 'ARCHIVED');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    expect((await next.poll())?.jobs).toMatchObject([{ number, wish: 'expire' }]);
+    // Its time is a millisecond away, by the database's clock.
+    const jobs = await waitUntil('its time has come', async () => {
+      const found = (await next.poll())?.jobs ?? [];
+      return found.length > 0 && found;
+    });
+    expect(jobs).toMatchObject([{ number, wish: 'expire' }]);
     await next.lead(id, 'EXPIRED');
     expect((await next.poll())?.jobs).toEqual([]);
   });
