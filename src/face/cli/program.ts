@@ -6,6 +6,7 @@ import { forgetCommand } from './commands/forget.ts';
 import { exportCommand, importCommand } from './commands/import-export.ts';
 import { jobCommand } from './commands/job.ts';
 import { logsCommand } from './commands/logs.ts';
+import { peerCommand } from './commands/peer.ts';
 import { pilotsCommand } from './commands/pilots.ts';
 import { projectCommand } from './commands/project.ts';
 import { resultsCommand } from './commands/results.ts';
@@ -112,6 +113,7 @@ const COMMANDS = [
   workersCommand,
   pilotsCommand,
   projectCommand,
+  peerCommand,
   tokenCommand,
   importCommand,
   exportCommand,

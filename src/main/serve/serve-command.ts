@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
@@ -12,6 +13,7 @@ import { createUsers } from '../../server/access/users.ts';
 import { openBlobs } from '../../server/blobs/blobs.ts';
 import { registerCouchdb } from '../../server/couchdb/face.ts';
 import { openFace } from '../../server/couchdb/open-face.ts';
+import { registerFederation } from '../../server/federation/routes.ts';
 import { registerApi } from '../../server/http/api.ts';
 import { registerDocuments } from '../../server/http/documents.ts';
 import { registerHealth } from '../../server/http/health.ts';
@@ -20,6 +22,7 @@ import { registerPages } from '../../server/http/pages.ts';
 import type { Notices } from '../../server/notices/notices.ts';
 import { startKeeper } from '../../server/pool/keeper.ts';
 import { createLinks } from '../../server/pool/links.ts';
+import { createNeighbourHooks } from '../../server/pool/neighbours.ts';
 import type { Parts } from '../../server/pool/parts.ts';
 import { createPool } from '../../server/pool/pool.ts';
 import { startBlobRemover } from '../../server/pool/remove-blobs.ts';
@@ -36,7 +39,9 @@ import { type CouchdbPorts, openCouchdbPorts, refuseOpenCouchdb } from './couchd
 import { linkKey } from './link-key.ts';
 import { type Address, isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
+import { neighbourDoor } from './open-neighbours.ts';
 import { openNotices } from './open-notices.ts';
+import { placesOf, usualName } from './peer-identity.ts';
 import { serverFiles } from './server-files.ts';
 
 /** Where `npm run build` puts the web pages, as seen from the compiled file. */
@@ -117,6 +122,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     signals: createSignals(store),
     tickets,
     links: createLinks(await linkKey({ options, store, files, log }), () => publicUrl),
+    neighbours: createNeighbourHooks(),
     settings,
     version: VERSION,
     closing: closing.signal,
@@ -128,7 +134,9 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const pool = createPool(parts, { protocol: PROTOCOL_VERSION, startedAt });
 
   const certificate = await certificateOf(options);
-  const app = createListener({ access, log, tls: certificate });
+  const door = neighbourDoor();
+  const neighbour = (raw: IncomingMessage) => door.federation?.principalOf(raw);
+  const app = createListener({ access, log, tls: certificate, neighbour });
   registerDocuments(app, VERSION);
   registerMetrics(app, pool);
   registerHealth(app, store);
@@ -136,6 +144,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const users = createUsers(store, () => performance.now());
   let where: CouchdbPorts['where'] = { ports: [], certificate: null };
   registerApi(app, { pool, access, couchdb: { users, where: () => where }, spool });
+  registerFederation(app, door.find);
   const face = openFace({ parts, pool, access, users, directory: join(options.data, 'views'), log });
   registerCouchdb(app, face.house, '/couchdb');
   let couchdb: CouchdbPorts | undefined;
@@ -149,6 +158,9 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
     sayWhere(url, certificate, address.insteadOf, options);
     notices = openNotices({ options, store, log, serverId: id, settings, links: parts.links });
+    const places = placesOf(address.host, address.port);
+    const name = options.name ?? usualName();
+    await door.open({ parts, app, data: options.data, files, serverId: id, name, places: () => places });
     for (const one of couchdb.urls) process.stdout.write(`  for clients of CouchDB: ${one}\n`);
     const workers = await startLocalWorkers({
       count: options.workers,
@@ -166,6 +178,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     return 0;
   } finally {
     closing.abort();
+    await door.stop();
     await Promise.all([app.close(), couchdb?.close()]);
     await Promise.all([keeper.stop(), remover.stop(), face.close(), notices?.stop()]);
   }

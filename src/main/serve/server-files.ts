@@ -19,6 +19,9 @@ export interface ServerFiles {
   adminToken(make: () => string): string;
   /** What secret links of jobs are made from; made by `make` unless it is there. */
   linkKey(make: () => string): string;
+  /** A file that only its owner may read. */
+  keepSecret(file: string, text: string): void;
+  keepOpen(file: string, text: string): void;
   keptPort(): number | undefined;
   keepPort(port: number): void;
   announce(facts: { url: string; pid: number; fingerprint: string | null; version: string }): void;
@@ -30,6 +33,8 @@ export function serverFiles(directory: string): ServerFiles {
   return {
     adminToken: (make) => secret(path('admin-token'), make),
     linkKey: (make) => secret(path('link-key'), make),
+    keepSecret: (file, text) => write(file, text, 0o600),
+    keepOpen: (file, text) => write(file, text, 0o644),
     keptPort: () => (existsSync(path('port')) ? toPort(readFileSync(path('port'), 'utf8'), path('port')) : undefined),
     keepPort: (port) => write(path('port'), `${port}\n`, 0o644),
     announce: (facts) => write(path('server.json'), `${JSON.stringify(facts, null, 2)}\n`, 0o644),

@@ -13,6 +13,8 @@ export interface Principal {
   readonly task?: TaskKey;
   /** Set for a pilot: the submission that it came as. */
   readonly pilot?: number;
+  /** Set for a neighbour, which asks over its link: its id, and the projects whose tasks it may have. */
+  readonly peer?: { readonly id: string; readonly projectIds: readonly number[] };
 }
 
 /** Passes, or says which token would be needed. */
