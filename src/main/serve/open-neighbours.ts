@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { PilotageError } from '../../ground/base/errors.ts';
 import type { Place } from '../../ground/protocol/peer.ts';
 import { type Federation, openFederation } from '../../server/federation/federation.ts';
+import { createRelay, type Relay } from '../../server/federation/relay.ts';
 import { createTrust, type Trust } from '../../server/federation/trust.ts';
 import type { Parts } from '../../server/pool/parts.ts';
 import { peerIdentity } from './peer-identity.ts';
@@ -19,8 +20,14 @@ export interface NeighbourOptions {
 }
 
 /** What deals with neighbours, once the server listens. */
+interface Open {
+  readonly federation: Federation;
+  readonly trust: Trust;
+  readonly relay: Relay;
+}
+
 export interface NeighbourDoor {
-  find(): { readonly federation: Federation; readonly trust: Trust };
+  find(): Open;
   /** Undefined until it is open. */
   readonly federation: Federation | undefined;
   open(options: NeighbourOptions): Promise<void>;
@@ -28,7 +35,7 @@ export interface NeighbourDoor {
 }
 
 export function neighbourDoor(): NeighbourDoor {
-  let open: { readonly federation: Federation; readonly trust: Trust } | undefined;
+  let open: Open | undefined;
   let why = 'this server is just starting: ask again in a moment';
   return {
     find() {
@@ -49,7 +56,8 @@ export function neighbourDoor(): NeighbourDoor {
       const answer = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse): void =>
         app.routing(request as never, response as never);
       const federation = await openFederation({ parts, identity, serverId, name, places, answer });
-      open = { federation, trust: createTrust(parts, identity, federation) };
+      const relay = createRelay(parts, identity, (peer) => federation.links.transport(peer));
+      open = { federation, trust: createTrust(parts, identity, federation), relay };
     },
     async stop() {
       await open?.federation.stop();

@@ -36,6 +36,7 @@ import { createListener } from '../../server/web/listener.ts';
 import { VERSION } from '../version.ts';
 import { type Certificate, readCertificate } from './certificate.ts';
 import { type CouchdbPorts, openCouchdbPorts, refuseOpenCouchdb } from './couchdb-ports.ts';
+import { type EarlierPorts, listenAtEarlierPorts } from './earlier-ports.ts';
 import { linkKey } from './link-key.ts';
 import { type Address, isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
@@ -136,7 +137,13 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const certificate = await certificateOf(options);
   const door = neighbourDoor();
   const neighbour = (raw: IncomingMessage) => door.federation?.principalOf(raw);
-  const app = createListener({ access, log, tls: certificate, neighbour });
+  const app = createListener({
+    access,
+    log,
+    tls: certificate,
+    neighbour,
+    relay: (...asked) => door.find().relay(...asked),
+  });
   registerDocuments(app, VERSION);
   registerMetrics(app, pool);
   registerHealth(app, store);
@@ -149,6 +156,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   registerCouchdb(app, face.house, '/couchdb');
   let couchdb: CouchdbPorts | undefined;
   let notices: Notices | undefined;
+  let earlier: EarlierPorts | undefined;
   try {
     const address = await listen(app, { host, port: options.listen?.port }, files);
     couchdb = await openCouchdbPorts({ options, access, log, house: face.house, certificate });
@@ -158,9 +166,10 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
     sayWhere(url, certificate, address.insteadOf, options);
     notices = openNotices({ options, store, log, serverId: id, settings, links: parts.links });
-    const places = placesOf(address.host, address.port);
+    const places = options.peerAddress ? [options.peerAddress] : placesOf(address.host, address.port);
     const name = options.name ?? usualName();
     await door.open({ parts, app, data: options.data, files, serverId: id, name, places: () => places });
+    earlier = listenAtEarlierPorts({ host, files, log, door });
     for (const one of couchdb.urls) process.stdout.write(`  for clients of CouchDB: ${one}\n`);
     const workers = await startLocalWorkers({
       count: options.workers,
@@ -178,6 +187,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     return 0;
   } finally {
     closing.abort();
+    earlier?.close();
     await door.stop();
     await Promise.all([app.close(), couchdb?.close()]);
     await Promise.all([keeper.stop(), remover.stop(), face.close(), notices?.stop()]);

@@ -24,6 +24,9 @@ export interface ServerFiles {
   keepOpen(file: string, text: string): void;
   keptPort(): number | undefined;
   keepPort(port: number): void;
+  /** Where neighbours may still look for this server. */
+  earlierPorts(): number[];
+  keepEarlierPorts(ports: readonly number[]): void;
   announce(facts: { url: string; pid: number; fingerprint: string | null; version: string }): void;
   withdraw(): void;
 }
@@ -37,6 +40,14 @@ export function serverFiles(directory: string): ServerFiles {
     keepOpen: (file, text) => write(file, text, 0o644),
     keptPort: () => (existsSync(path('port')) ? toPort(readFileSync(path('port'), 'utf8'), path('port')) : undefined),
     keepPort: (port) => write(path('port'), `${port}\n`, 0o644),
+    earlierPorts: () =>
+      existsSync(path('earlier-ports'))
+        ? readFileSync(path('earlier-ports'), 'utf8').split('\n').map(Number).filter(isPort)
+        : [],
+    keepEarlierPorts: (ports) =>
+      ports.length === 0
+        ? rmSync(path('earlier-ports'), { force: true })
+        : write(path('earlier-ports'), ports.join('\n'), 0o644),
     announce: (facts) => write(path('server.json'), `${JSON.stringify(facts, null, 2)}\n`, 0o644),
     withdraw: () => rmSync(path('server.json'), { force: true }),
   };
@@ -50,11 +61,15 @@ function secret(path: string, make: () => string): string {
 
 function toPort(text: string, path: string): number {
   const port = Number(text.trim());
-  if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
+  if (isPort(port)) return port;
   throw new PilotageError(
     'storage-failed',
     `${path} should hold the port that this server keeps, but says '${text.trim().slice(0, 40)}': write the port into it, or remove it to have another one chosen`,
   );
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port > 0 && port < 65_536;
 }
 
 /** Whole or not at all, whatever happens meanwhile. */

@@ -56,6 +56,8 @@ export interface Federation {
   /** Who asks over a link; undefined: the request came by another way. Rejects when the trust is over. */
   principalOf(raw: IncomingMessage): Promise<Principal> | undefined;
   accept(socket: Duplex): void;
+  /** Every neighbour has a link, and so knows where this server is. True where there are none. */
+  isKnownToAll(): boolean;
   /** The table of neighbours changed, here or by another server of this database. */
   changed(): Promise<void>;
   /** What a neighbour told. */
@@ -322,6 +324,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
       return peer === undefined ? undefined : principalFor(peer);
     },
     accept: (socket) => void links.accept(socket),
+    isKnownToAll: () => leads && all.every(({ id, state }) => state !== 'trusted' || links.find(id) !== undefined),
     changed: changedHere,
     async hear(peer, told) {
       const one = neighbours.get(peer);

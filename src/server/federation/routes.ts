@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { linkRoutes, peerRoutes } from '../../ground/protocol/peer-routes.ts';
@@ -45,7 +47,12 @@ export function registerFederation(app: FastifyInstance, door: Door): void {
     },
     Object.keys(linkRoutes),
   );
-  app.server.on('upgrade', (request, socket, head) => {
+  app.server.on('upgrade', upgradeToLink(door));
+}
+
+/** Somebody dials as a neighbour: who it is shows itself in the handshake. */
+export function upgradeToLink(door: Door) {
+  return (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     if (request.headers.upgrade !== LINK_PROTOCOL) {
       socket.destroy();
       return;
@@ -59,7 +66,7 @@ export function registerFederation(app: FastifyInstance, door: Door): void {
     socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${LINK_PROTOCOL}\r\n\r\n`);
     if (head.length > 0) socket.unshift(head);
     open.federation.accept(socket);
-  });
+  };
 }
 
 function isOpen(door: Door): ReturnType<Door> | undefined {

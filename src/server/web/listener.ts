@@ -36,6 +36,8 @@ export interface ListenerOptions {
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** Who asks over a link of neighbours; undefined: the request came by another way. */
   readonly neighbour?: (raw: IncomingMessage) => Promise<Principal> | undefined;
+  /** Answers what the program of a borrowed task asks, from its home. */
+  readonly relay?: (principal: Principal, request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;
 }
 
 /** Largest JSON body. Items of large submissions come in chunks, files as streams. */
@@ -77,7 +79,9 @@ export function createListener(options: ListenerOptions): FastifyInstance {
     request.raw.once('error', () => gone.abort());
     reply.raw.once('close', () => gone.abort());
     request.gone = gone.signal;
-    if (request.routeOptions.config.open !== true) request.principal = await identify(request, options);
+    if (request.routeOptions.config.open === true) return;
+    request.principal = await identify(request, options);
+    if (request.principal.isBorrowed && options.relay) return options.relay(request.principal, request, reply);
   });
   app.addHook('onResponse', async (request, reply) => {
     const facts = {

@@ -22,6 +22,7 @@ interface Options extends SmtpOptions {
   readonly tlsSelfMade?: boolean;
   readonly publicUrl?: string;
   readonly name?: string;
+  readonly peerAddress?: string;
   readonly newLinkKey?: boolean;
   readonly insecure?: boolean;
   readonly heartbeat?: number;
@@ -52,6 +53,7 @@ export function serveCommand(define: Define): Command {
       'how people reach this server, for links in pages and mails; where it listens unless given',
     )
     .option('--name <name>', "what neighbours call this server, the machine's name unless given", serverName)
+    .option('--peer-address <host:port>', 'where neighbours reach this server, if it is not where it listens')
     .option(
       '--new-link-key',
       'the key of secret links that the servers of this database had is lost: go on with the one that is here',
@@ -88,6 +90,7 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
       database,
       publicUrl: options.publicUrl === undefined ? undefined : parsePublicUrl(options.publicUrl),
       name: options.name,
+      peerAddress: options.peerAddress === undefined ? undefined : parseListen(options.peerAddress),
       newLinkKey: options.newLinkKey,
       listen: options.listen === undefined ? undefined : parseListen(options.listen),
       couchdbListen: parseOptional(options.couchdbListen, 5984),

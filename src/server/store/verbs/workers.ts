@@ -280,10 +280,11 @@ export interface WorkerListRow extends WorkerRow {
   readonly running: number;
 }
 
+/** Without neighbours, which are not workers that anybody here could drain or stop. */
 export async function listWorkers(db: Db, input: { all: boolean }): Promise<WorkerListRow[]> {
   const wanted = input.all ? sql`true` : sql`(w.state = 'alive' or w.seen_at > ${db.now - 3_600_000})`;
   return db.rows<WorkerListRow>(sql`select w.*, (select count(*) from tasks t where t.session_id = w.session_id and t.state = 'running') as running
-    from workers w where ${wanted} order by w.number`);
+    from workers w where w.peer_id is null and ${wanted} order by w.number`);
 }
 
 /** Somebody looks at the output of a task: its worker is asked to send it as it grows, for half a minute. */
