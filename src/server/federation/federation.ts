@@ -126,7 +126,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
     isLeader: () => leads,
     asks: () => [...asks],
     lenders: () =>
-      [...neighbours.values()].flatMap(({ row, heard, ready, roundTrip }) =>
+      byPriority(neighbours.values()).flatMap(({ row, heard, ready, roundTrip }) =>
         row.state === 'trusted' && ready && heard && links.find(row.id)
           ? [{ id: row.id, demand: heard.demand, terms: JSON.parse(row.terms) as Terms, borrower: ready, roundTrip }]
           : [],
@@ -380,6 +380,10 @@ export async function openFederation(options: FederationOptions): Promise<Federa
     }
     if (any) await changedHere();
   }
+}
+
+function byPriority(neighbours: Iterable<Neighbour>): Neighbour[] {
+  return [...neighbours].sort((a, b) => a.row.priority - b.row.priority);
 }
 
 const MOST_PLACES = 8;

@@ -82,9 +82,11 @@ export function startAllocator({ parts, lenders, asks, isLeader }: AllocatorOpti
     const waiting = load.flatMap(({ key, queued }) =>
       Array(Math.min(Number(queued), MAX_BATCH)).fill(parseShapeKey(key)),
     );
+    // However many they come from: who comes first is asked first for what is fetched ahead too.
+    const rate = able.reduce((sum, { borrower }) => sum + borrower.rate(), 0);
     for (const lender of able) {
       if (isResting(lender.id)) continue;
-      const aheadOf = Math.min(MAX_BATCH, Math.ceil(lender.borrower.rate() * (0.5 + lender.roundTrip / 500)));
+      const aheadOf = aheadFor(lender, rate);
       const free = without(ahead(offered, aheadOf, lender.demand), waiting);
       const share = shareOf(lender, supply.cpus, load);
       const mine = limited(offersFor(lender.id, free, lender), share + aheadOf);
@@ -156,6 +158,12 @@ export function startAllocator({ parts, lenders, asks, isLeader }: AllocatorOpti
 function toOffered({ facts, free }: IdleWorker): Offered {
   const { total, labels, remainingSeconds } = facts;
   return { peer: null, bin: { total, free, labels, remainingSeconds } as Offered['bin'] };
+}
+
+/** What ends in the time that more takes to come is fetched ahead; not where only a share is lent, which would be passed. */
+function aheadFor({ terms, roundTrip }: Lender, rate: number): number {
+  if (terms.share !== undefined) return 0;
+  return Math.min(MAX_BATCH, Math.ceil(rate * (0.5 + roundTrip / 500)));
 }
 
 /** The cpus that a neighbour may have more of, of our own. */

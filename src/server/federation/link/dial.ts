@@ -90,6 +90,8 @@ function upgrade(place: DialPlace, via: typeof http | typeof https, signal: Abor
   request.on('upgrade', (_response, socket, head) => {
     if (head.length > 0) socket.unshift(head);
     socket.setNoDelay(true);
+    // Whoever uses it sees it close.
+    socket.on('error', () => undefined);
     resolve(socket);
   });
   request.on('response', (response) => {

@@ -29,6 +29,8 @@ export async function shakeHands(raw: Duplex, role: 'dialler' | 'dialled', ident
     : tls.connect({ ...own, socket: raw, rejectUnauthorized: false, ALPNProtocols: [] });
   const timer = setTimeout(() => socket.destroy(new Error('the other side said nothing')), HANDSHAKE_MS);
   raw.once('close', () => socket.destroy());
+  // Whoever uses it sees it close.
+  socket.on('error', () => undefined);
   try {
     await once(socket, isServer ? 'secure' : 'secureConnect');
     const certificate = socket.getPeerX509Certificate();
