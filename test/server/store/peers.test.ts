@@ -1,0 +1,372 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { attemptSecret, sha256 } from '../../../src/server/store/secrets.ts';
+import type { Store } from '../../../src/server/store/store.ts';
+import type { BorrowedGroup } from '../../../src/server/store/verbs/borrowed.ts';
+import type { StoredReport } from '../../../src/server/store/verbs/stored-report.ts';
+import { LEASE, NO_LEASE, openStores, step } from '../../support/open-stores.ts';
+
+const NOTHING = { cpus: 0, memory: 0, gpus: 0, named: {} };
+const FOUR = { cpus: 4, memory: 1e9, gpus: 0, named: {} };
+const ONE_CPU = '["command",1,0,0,0,[],[]]';
+const id = (letter: string): string => letter.repeat(64);
+
+describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
+  let store: Store;
+  let close: () => Promise<void>;
+  let projectId: number;
+  let requests = 0;
+  let sessions = 0;
+  beforeAll(async () => {
+    ({ store, close } = await open());
+    projectId = (await store.createProject({ name: 'p', owner: 'o' })).id;
+  });
+  afterAll(() => close());
+
+  const ask = (
+    letter: string,
+    by: 'us' | 'them',
+    over: { name?: string; places?: string; mostReceived?: number } = {},
+  ) =>
+    store.requestPeer({
+      id: id(letter),
+      name: over.name ?? `host-${letter}`,
+      certificate: 'PEM',
+      places: over.places ?? '[]',
+      version: '1',
+      by,
+      mostReceived: over.mostReceived ?? 100,
+    });
+  const peer = async (letter: string) => (await store.listPeers()).find((row) => row.id === id(letter));
+  const session = async (
+    over: { peer?: string | null; total?: typeof FOUR; lease?: typeof LEASE; projects?: number[] } = {},
+  ) => {
+    const name = `s-${++sessions}`;
+    await store.registerWorker({
+      session: name,
+      secretHash: sha256('s3cret'),
+      tokenId: 1,
+      name,
+      host: 'h',
+      pid: 1,
+      zone: null,
+      share: null,
+      version: '0',
+      kinds: ['command'],
+      total: JSON.stringify(over.total ?? FOUR),
+      labels: '{}',
+      projects: over.projects ?? null,
+      remainingSeconds: null,
+      peer: over.peer ?? null,
+      replaces: null,
+      lease: over.lease ?? LEASE,
+    });
+    let number = 0;
+    return {
+      name,
+      exchange: async (
+        more: { bins?: number[]; projects?: number[]; reports?: StoredReport[]; held?: object[]; most?: number } = {},
+      ) => {
+        const result = await store.exchange({
+          session: name,
+          sessionSecret: 's3cret',
+          number: ++number,
+          held: (more.held ?? []) as never,
+          reports: more.reports ?? [],
+          logs: [],
+          free: over.peer ? NOTHING : (over.total ?? FOUR),
+          ahead: 0,
+          most: more.most ?? 100,
+          lease: over.lease ?? LEASE,
+          reserveAfterMs: 1e12,
+          neighbour: over.peer
+            ? {
+                projects: more.projects ?? [projectId],
+                bins: (more.bins ?? []).map((cpus) => ({
+                  total: { ...FOUR, cpus },
+                  free: { ...FOUR, cpus },
+                  labels: {},
+                  remainingSeconds: null,
+                })),
+              }
+            : undefined,
+        });
+        if (result.kind !== 'done') throw new Error(result.kind);
+        return result;
+      },
+    };
+  };
+  const submit = async (cpus = 1, count = 1): Promise<number> => {
+    const one = step({
+      shapeKey: `["command",${cpus},0,0,0,[],[]]`,
+      array: { first: 1, last: count, step: 1 },
+      items: null,
+    });
+    const result = await store.submit({
+      projectId,
+      owner: 'o',
+      requestId: `r-${++requests}`,
+      open: false,
+      steps: [one],
+    });
+    if (!result.ok) throw new Error('refused');
+    return result.ids[0] as number;
+  };
+  const report = (
+    claim: { submission_id: number; idx: number; attempt: number },
+    over: Partial<StoredReport> = {},
+  ): StoredReport => ({
+    submission: claim.submission_id,
+    idx: claim.idx,
+    attempt: claim.attempt,
+    secretHash: sha256(attemptSecret('s3cret', claim.submission_id, claim.idx, claim.attempt)),
+    outcome: 'succeeded',
+    reason: null,
+    message: null,
+    exitCode: 0,
+    signal: null,
+    startedAt: null,
+    wallSeconds: 2,
+    cpuSeconds: 1.5,
+    peakMemory: 1,
+    outputs: null,
+    result: null,
+    logs: [],
+    digests: [],
+    checkpoint: null,
+    ...over,
+  });
+  const drain = async (): Promise<void> => {
+    const { exchange } = await session({ total: { ...FOUR, cpus: 1e6, memory: 1e15 } });
+    for (let { claims } = await exchange(); claims.length > 0; )
+      ({ claims } = await exchange({ reports: claims.map((claim) => report(claim)), most: 1000 }));
+    while ((await store.foldCounts()).touched.length > 0);
+  };
+  const group = (letter: string, indices: number[], over: Partial<BorrowedGroup> = {}): BorrowedGroup => ({
+    peerId: id(letter),
+    project: { name: `@host-${letter}/q`, home: JSON.stringify({ at: 'q', path: [id(letter)] }) },
+    owner: `@host-${letter}`,
+    shapeKey: ONE_CPU,
+    spec: '{"command":["true"],"retry":{"lostLimit":1}}',
+    hasCheckpoint: false,
+    digests: [],
+    tasks: indices.map((idx) => ({
+      idx,
+      payload: null,
+      inputs: null,
+      task: `7.${idx}`,
+      attempt: 1,
+      sealed: 'sealed',
+      facts: '{"home":{}}',
+    })),
+    ...over,
+  });
+
+  test('requests of both sides: one entry, trust by answer or by two requests, and a neighbour is not moved by a stranger', async () => {
+    expect(await ask('a', 'them')).toMatchObject({ was: null, peer: { state: 'received', name: 'host-a' } });
+    expect(await ask('a', 'them', { places: '[1]' })).toMatchObject({ was: 'received', peer: { places: '[1]' } });
+    expect(await store.trustPeer({ id: id('a') })).toMatchObject({ state: 'trusted', priority: 0 });
+    expect(await store.trustPeer({ id: id('a') })).toBeUndefined();
+    expect(await ask('a', 'them', { places: '["elsewhere"]' })).toMatchObject({
+      was: 'trusted',
+      peer: { places: '[1]' },
+    });
+    expect(await ask('a', 'us', { places: '["here"]' })).toMatchObject({
+      was: 'trusted',
+      peer: { places: '["here"]', state: 'trusted' },
+    });
+    // Asked by both: wanted by both.
+    await ask('b', 'us');
+    expect(await ask('b', 'them')).toMatchObject({ was: 'sent', peer: { state: 'trusted', priority: 1 } });
+    await ask('c', 'us');
+    expect(await store.trustPeer({ id: id('c') })).toBeUndefined();
+    expect(await store.acceptTrust({ id: id('c') })).toBe(true);
+    expect(await peer('c')).toMatchObject({ state: 'trusted', priority: 2 });
+    expect(await ask('d', 'them', { name: 'host-a' })).toMatchObject({ peer: { name: 'host-a-2' } });
+    expect(await ask('e', 'them', { mostReceived: 1 })).toBe('too-many');
+    expect(await ask('d', 'them', { mostReceived: 1 })).toMatchObject({ was: 'received' });
+  });
+
+  test('priorities are places in an order; the end of a trust closes the gap', async () => {
+    expect(await store.setPeerPriority({ id: id('c'), priority: 0 })).toBe(true);
+    const order = async () =>
+      (await store.listPeers())
+        .filter(({ state }) => state === 'trusted')
+        .map((row) => [row.id[0], Number(row.priority)]);
+    expect(await order()).toEqual([
+      ['c', 0],
+      ['a', 1],
+      ['b', 2],
+    ]);
+    expect(await store.setPeerPriority({ id: id('c'), priority: 99 })).toBe(true);
+    expect(await order()).toEqual([
+      ['a', 0],
+      ['b', 1],
+      ['c', 2],
+    ]);
+    expect(await store.setPeerPriority({ id: id('d'), priority: 0 })).toBe(false);
+    expect(await store.revokePeer({ id: id('a'), as: 'ending' })).toMatchObject({ state: 'trusted' });
+    expect(await order()).toEqual([
+      ['b', 0],
+      ['c', 1],
+    ]);
+    await store.forgetPeer({ id: id('b') });
+    await store.forgetPeer({ id: id('a') });
+    expect(await peer('a')).toBeUndefined();
+    expect(await peer('b')).toBeDefined();
+  });
+
+  test('a neighbour claims what fits its bins, from the projects that it may have, and nothing is charged to its silence', async () => {
+    await drain();
+    const wide = await submit(3);
+    const small = await submit(1, 5);
+    const other = (await store.createProject({ name: 'other', owner: 'o' })).id;
+    const it = await session({ peer: id('b'), total: NOTHING, lease: NO_LEASE });
+    expect((await it.exchange({ projects: [other], bins: [4] })).claims).toEqual([]);
+    const { claims } = await it.exchange({ bins: [2, 1] });
+    expect(claims.map(({ submission_id: submission }) => submission)).toEqual([small, small, small]);
+    expect(
+      (
+        await it.exchange({
+          held: claims.map((c) => ({ submission: c.submission_id, idx: c.idx, attempt: c.attempt, progress: null })),
+        })
+      ).claims,
+    ).toEqual([]);
+    await store.rescueExpired();
+    const back = await store.getTask({ submission: small, idx: 1 });
+    expect([back?.state, back?.losses]).toEqual(['queued', 0]);
+    // The same attempt is its own again when it comes back before anybody else took it.
+    const again = await it.exchange({
+      held: claims.map((c) => ({ submission: c.submission_id, idx: c.idx, attempt: c.attempt, progress: null })),
+    });
+    expect(again.drop).toEqual([]);
+    const done = await it.exchange({ reports: claims.map((claim) => report(claim)) });
+    expect(done.answers).toEqual(['accepted', 'accepted', 'accepted']);
+    expect(Number((await peer('b'))?.borrowed_ms)).toBe(4500);
+    expect((await store.listWorkers({ all: true })).some(({ name }) => name === it.name)).toBe(false);
+    expect((await store.getTask({ submission: wide, idx: 1 }))?.state).toBe('queued');
+    await drain();
+  });
+
+  test('what a neighbour was given and does not know of goes back uncharged; a leaving one keeps what it has', async () => {
+    const one = await submit(1, 2);
+    const it = await session({ peer: id('b'), total: NOTHING });
+    const { claims } = await it.exchange({ bins: [2] });
+    expect(claims.length).toBe(2);
+    expect(await store.leaveWorker({ session: it.name, sessionSecret: 's3cret' })).toBe(0);
+    expect((await store.getTask({ submission: one, idx: 1 }))?.state).toBe('running');
+    await store.registerWorker({
+      session: 'next',
+      secretHash: sha256('s3cret'),
+      tokenId: 1,
+      name: 'next',
+      host: 'h',
+      pid: 1,
+      zone: null,
+      share: null,
+      version: '0',
+      kinds: ['command'],
+      total: JSON.stringify(NOTHING),
+      labels: '{}',
+      projects: null,
+      remainingSeconds: null,
+      peer: id('b'),
+      replaces: { session: it.name, secretHash: sha256('s3cret'), held: [{ submission: one, idx: 1, attempt: 1 }] },
+      lease: LEASE,
+    });
+    expect((await store.getTask({ submission: one, idx: 1 }))?.state).toBe('running');
+    const given = await store.getTask({ submission: one, idx: 2 });
+    expect([given?.state, given?.losses]).toEqual(['queued', 0]);
+    expect(await store.dropPeerSessions({ peerId: id('b') })).toBe(1);
+    expect((await store.getTask({ submission: one, idx: 1 }))?.state).toBe('queued');
+    await drain();
+  });
+
+  test('borrowed tasks are claimed after all of our own, reported once, and leave the pool when they are settled', async () => {
+    const [borrowed] = await store.borrowTasks({ groups: [group('c', [5, 9])] });
+    const own = await submit(1, 2);
+    const it = await session({ total: { ...FOUR, cpus: 3 } });
+    const { claims } = await it.exchange();
+    expect(claims.map(({ submission_id: submission, idx }) => `${submission}.${idx}`)).toEqual([
+      `${own}.1`,
+      `${own}.2`,
+      `${borrowed}.5`,
+    ]);
+    expect(claims[2]).toMatchObject({ project: '@host-c/q', extras: 8 });
+    expect(await store.countPeerTasks()).toContainEqual({ peer_id: id('c'), here: 2, there: 0 });
+    expect(
+      (await store.borrowedLoad()).map((row) => ({ ...row, queued: Number(row.queued), running: Number(row.running) })),
+    ).toEqual([{ peer_id: id('c'), key: ONE_CPU, queued: 1, running: 1 }]);
+    expect(await store.takeEnded({ peerId: id('c'), run: 'x', limit: 10 })).toMatchObject({ ended: [] });
+    await it.exchange({
+      most: 0,
+      reports: claims.map((claim) =>
+        report(claim, { logs: [{ stream: 'stdout', size: 2, data: 'aGk=', digest: null }] }),
+      ),
+    });
+    const { ended, logs } = await store.takeEnded({ peerId: id('c'), run: 'x', limit: 10 });
+    expect(ended).toMatchObject([
+      { task: '7.5', attempt: 1, state: 'succeeded', sealed: 'sealed', project: '@host-c/q' },
+    ]);
+    expect(logs).toMatchObject([{ stream: 'stdout', data: 'aGk=' }]);
+    // Handed out once to a run of the server, again to the next one.
+    expect((await store.takeEnded({ peerId: id('c'), run: 'x', limit: 10 })).ended).toEqual([]);
+    expect((await store.takeEnded({ peerId: id('c'), run: 'y', limit: 10 })).ended.length).toBe(1);
+    expect(await store.settleBorrowed({ keys: [{ submission: borrowed as number, idx: 5 }] })).toEqual([]);
+    expect(Number((await peer('c'))?.lent_ms)).toBe(1500);
+    expect(await store.giveBackBorrowed({ peerId: null, olderMs: 60_000 })).toBe(0);
+    expect(await store.giveBackBorrowed({ peerId: id('c'), olderMs: 0 })).toBe(1);
+    expect((await store.takeEnded({ peerId: id('c'), run: 'y', limit: 10 })).ended).toMatchObject([
+      { task: '7.9', state: 'cancelled' },
+    ]);
+    expect(await store.settleBorrowed({ keys: [{ submission: borrowed as number, idx: 9 }] })).toEqual([borrowed]);
+    expect(await store.forgetSubmission({ id: borrowed as number })).toBe('forgotten');
+  });
+
+  test('what came by another way is another project; the end of a trust ends what is borrowed', async () => {
+    const elsewhere = { name: '@host-c/q', home: JSON.stringify({ at: 'q', path: ['x', id('c')] }) };
+    const ids = await store.borrowTasks({ groups: [group('c', [1]), group('c', [1], { project: elsewhere })] });
+    const names = (await store.listBorrowed({ peerId: id('c') })).map(({ project }) => project);
+    expect(names).toEqual(['@host-c/q', '@host-c/q+2']);
+    const it = await session();
+    await it.exchange();
+    expect(await store.endBorrowed({ peerId: id('c') })).toEqual([it.name]);
+    expect(await store.listBorrowed({ peerId: id('c') })).toEqual([]);
+    for (const submission of ids) expect((await store.getTask({ submission, idx: 1 }))?.state).toBe('cancelled');
+    await drain();
+  });
+
+  test('supply is what our workers have free and no task of ours waits for; demand is what has tasks to claim', async () => {
+    await drain();
+    for (const worker of await store.listWorkers({ all: false }))
+      await store.leaveWorker({ session: worker.session_id, sessionSecret: 's3cret' });
+    const free = async () => (await store.findSupply()).idle.map((one) => one.free.cpus).sort();
+    await session({ total: { ...FOUR, cpus: 4 } });
+    await session({ total: { ...FOUR, cpus: 2 } });
+    await session({ total: { ...FOUR, cpus: 7 }, projects: [projectId] });
+    await session({ peer: id('b'), total: { ...FOUR, cpus: 9 } });
+    expect(await free()).toEqual([2, 4]);
+    expect(Number((await store.findSupply()).cpus)).toBe(6);
+    expect(await store.findDemand()).toEqual([]);
+    await submit(3);
+    // The larger one will take it; the smaller one could not.
+    expect(await free()).toEqual([2]);
+    expect(await store.findDemand()).toMatchObject([{ project: 'p', peer_id: null, key: '["command",3,0,0,0,[],[]]' }]);
+    await store.borrowTasks({ groups: [group('c', [1])] });
+    expect(await free()).toEqual([2]);
+    expect((await store.findDemand()).map(({ project }) => project).sort()).toEqual(['@host-c/q', 'p']);
+  });
+
+  test('of the servers of one database one keeps the links, until it is silent', async () => {
+    if (store.dialect === 'sqlite') {
+      expect(await store.leadPeers({ serverId: 'one', leaseMs: 1000 })).toBe(true);
+      return;
+    }
+    expect(await store.leadPeers({ serverId: 'one', leaseMs: 600_000 })).toBe(true);
+    expect(await store.leadPeers({ serverId: 'two', leaseMs: 600_000 })).toBe(false);
+    await store.leavePeers({ serverId: 'two' });
+    expect(await store.leadPeers({ serverId: 'one', leaseMs: -1 })).toBe(true);
+    expect(await store.leadPeers({ serverId: 'two', leaseMs: 600_000 })).toBe(true);
+    await store.leavePeers({ serverId: 'two' });
+    expect(await store.leadPeers({ serverId: 'one', leaseMs: 1000 })).toBe(true);
+  });
+});
