@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { couchdb, pouchdb } from './couchdb.ts';
 import { cpuPerTask, millionArray } from './million.ts';
+import { borrowedThroughput, firstBorrowed, idleNetwork, slowLink } from './neighbours.ts';
 import { nullTasks } from './null-tasks.ts';
 import { pilots, TASKS } from './pilots.ts';
 import { machine, median, residentMb, startServer } from './server.ts';
@@ -42,6 +43,7 @@ const PARTS = {
   pilots: pilotsOfASite,
   couchdb: tokensOfPicas,
   services: jobsOfServices,
+  neighbours: workOfNeighbours,
 };
 for (const name of wantedParts()) await PARTS[name]();
 console.log(`bench: ${lines.length - missed} reached, ${missed} missed`);
@@ -54,6 +56,36 @@ function wantedParts(): (keyof typeof PARTS)[] {
   const unknown = named.find((name) => !Object.hasOwn(PARTS, name));
   if (unknown !== undefined) throw new Error(`there is no part '${unknown}': the parts are ${all.join(', ')}`);
   return named.length === 0 ? all : all.filter((name) => named.includes(name));
+}
+
+async function workOfNeighbours(): Promise<void> {
+  const { local, borrowed } = await borrowedThroughput(quick ? 1 : 3, quick ? 5000 : 20_000);
+  const ratios = local.map((perSecond, i) => perSecond / (borrowed[i] ?? 1));
+  figure('tasks without a process, at home, in batches: a second', range(local), '', true);
+  figure('the same, borrowed by a neighbour: a second', range(borrowed), '', true);
+  figure('how many times a local one a borrowed task costs', range(ratios, 2), 'at most 2', median(ratios) <= 2);
+  const starts = await firstBorrowed(quick ? 3 : 10);
+  const slowest = Math.max(...starts);
+  figure(
+    'a borrowed task: from its submission to its start at the neighbour',
+    `${range(starts)} ms`,
+    'within 1 s',
+    slowest < 1000,
+  );
+  const idle = await idleNetwork(quick ? 10 : 60);
+  figure(
+    'an idle network of five servers: bytes a second on each link',
+    range(idle),
+    'under 1,000',
+    Math.max(...idle) < 1000,
+  );
+  const { busy, seconds, tasks } = await slowLink(quick ? 320 : Number(process.env.BENCH_SLOW_TASKS ?? 2000));
+  figure(
+    `${tasks} tasks of 1 s over a link with 50 ms on each way, 16 workers: busy`,
+    `${(100 * busy).toFixed(1)} % (${seconds.toFixed(0)} s)`,
+    'at least 90 %',
+    busy >= 0.9,
+  );
 }
 
 async function jobsOfServices(): Promise<void> {

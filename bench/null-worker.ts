@@ -1,19 +1,26 @@
-/** A worker that claims and reports and runs nothing: `null-worker.ts URL TOKEN_FILE`. */
+/**
+ * A worker that claims and reports and runs nothing: `null-worker.ts URL TOKEN_FILE`. NULL_KIND: what it takes, bare payloads
+ * unless told; NULL_SLOTS: how many at once; NULL_MS: how long each takes.
+ */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { startClaimant } from '../src/ground/claimant/exchange-loop.ts';
 import type { LiveAttempt } from '../src/ground/claimant/executor.ts';
 import { openSpool } from '../src/ground/claimant/spool.ts';
 import { createClient } from '../src/ground/client/client.ts';
 import { httpTransport } from '../src/ground/client/http-transport.ts';
+import type { Report } from '../src/ground/protocol/exchange.ts';
 import { PROTOCOL_VERSION } from '../src/ground/protocol/limits.ts';
 
 const [url = '', tokenFile = ''] = process.argv.slice(2);
 const token = readFileSync(tokenFile, 'utf8').trim();
 const directory = mkdtempSync(join(tmpdir(), 'pilotage-null-'));
 const quiet = { debug() {}, info() {}, warn: console.warn, error: console.error };
-const CAPACITY = 2000;
+const CAPACITY = Number(process.env.NULL_SLOTS ?? 2000);
+const LASTS_MS = Number(process.env.NULL_MS ?? 0);
+const kind = process.env.NULL_KIND === 'command' ? ('command' as const) : ('payload' as const);
 const total = { cpus: CAPACITY, memory: 2 ** 40, gpus: 0, named: {} };
 let running = 0;
 
@@ -30,20 +37,21 @@ const claimant = startClaimant({
     zone: null,
     total,
     labels: {},
-    kinds: ['payload'],
+    kinds: [kind],
     remainingSeconds: null,
   }),
   executor: {
     start(claim): LiveAttempt {
       running += 1;
+      const report: Report = {
+        task: claim.task,
+        attempt: claim.attempt,
+        secret: claim.secret,
+        outcome: 'succeeded',
+        exitCode: 0,
+      };
       return {
-        ended: Promise.resolve({
-          task: claim.task,
-          attempt: claim.attempt,
-          secret: claim.secret,
-          outcome: 'succeeded',
-          exitCode: 0,
-        }),
+        ended: LASTS_MS === 0 ? Promise.resolve(report) : pause(LASTS_MS, report),
         end() {},
         state: () => ({ started: true }),
         takeLogs: () => [],
