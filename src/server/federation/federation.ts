@@ -3,7 +3,6 @@
  * (`links.ts`), what is known of the network (`network-map.ts`), and has their workers and ours help each other
  * (`delegation/`). All of it stands on the pool: a neighbour claims and reports as a worker does.
  */
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
@@ -80,7 +79,6 @@ const KNOWN_MS = 1000;
 export async function openFederation(options: FederationOptions): Promise<Federation> {
   const { parts, identity, serverId, name } = options;
   const { store, log } = parts;
-  const run = randomUUID();
   const map = createNetworkMap(identity.id, Date.now);
   const neighbours = new Map<string, Neighbour>();
   const asks = new Set<Ask>();
@@ -174,7 +172,6 @@ export async function openFederation(options: FederationOptions): Promise<Federa
         identity,
         client,
         peer: () => one.row,
-        run,
         name: `@${name}`,
         onChange: () => allocator.wake(),
       });

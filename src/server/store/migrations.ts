@@ -351,8 +351,8 @@ create table notices (id $ID, letter_id bigint not null, at bigint not null, fac
 create index notices_of on notices (letter_id, id);
 `,
   // Neighbours. A project with a `peer_id` holds tasks borrowed from there: `home` says what it is called at its home, and
-  // by which way it came. `borrowed` ties each such task to the attempt of the neighbour's that it carries out; `sealed`
-  // is that attempt's secret under a key that is not in the database. `handed` names the run of a server that reports it.
+  // by which way it came. `borrowed` ties each such task to the attempt of the neighbour's that it carries out; the secrets
+  // of these attempts are in `borrowed_secrets`, sealed under a key that is not in the database.
   `
 create table peers (
   id text primary key, name text not null unique, certificate text not null,
@@ -368,9 +368,10 @@ alter table projects add column home text;
 alter table workers add column peer_id text;
 create table borrowed (
   submission_id bigint not null, idx bigint not null, peer_id text not null, task text not null, attempt bigint not null,
-  sealed text not null, facts text not null, taken_at bigint not null, handed text,
+  facts text not null, taken_at bigint not null,
   primary key (submission_id, idx)
 ) $CLUSTERED;
+create table borrowed_secrets (submission_id bigint primary key, sealed text not null) $CLUSTERED;
 create index borrowed_peer on borrowed (peer_id);
 `,
 ];

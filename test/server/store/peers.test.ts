@@ -149,13 +149,13 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     spec: '{"command":["true"],"retry":{"lostLimit":1}}',
     hasCheckpoint: false,
     digests: [],
+    sealed: 'sealed',
     tasks: indices.map((idx) => ({
       idx,
       payload: null,
       inputs: null,
       task: `7.${idx}`,
       attempt: 1,
-      sealed: 'sealed',
       facts: '{"home":{}}',
     })),
     ...over,
@@ -296,29 +296,27 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     expect(
       (await store.borrowedLoad()).map((row) => ({ ...row, queued: Number(row.queued), running: Number(row.running) })),
     ).toEqual([{ peer_id: id('c'), key: ONE_CPU, queued: 1, running: 1 }]);
-    expect(await store.takeEnded({ peerId: id('c'), run: 'x', limit: 10 })).toMatchObject({ ended: [] });
+    expect(await store.endedBorrowed({ peerId: id('c') })).toEqual([]);
     await it.exchange({
       most: 0,
       reports: claims.map((claim) =>
         report(claim, { logs: [{ stream: 'stdout', size: 2, data: 'aGk=', digest: null }] }),
       ),
     });
-    const { ended, logs } = await store.takeEnded({ peerId: id('c'), run: 'x', limit: 10 });
+    const keys = await store.endedBorrowed({ peerId: id('c') });
+    expect(keys).toEqual([{ submission: borrowed, idx: 5 }]);
+    const { ended, logs } = await store.readEnded({ keys });
     expect(ended).toMatchObject([
-      { task: '7.5', attempt: 1, state: 'succeeded', sealed: 'sealed', project: '@host-c/q' },
+      { task: '7.5', attempt: 1, state: 'succeeded', project: '@host-c/q', cpu_seconds: 1.5 },
     ]);
     expect(logs).toMatchObject([{ stream: 'stdout', data: 'aGk=' }]);
-    // Handed out once to a run of the server, again to the next one.
-    expect((await store.takeEnded({ peerId: id('c'), run: 'x', limit: 10 })).ended).toEqual([]);
-    expect((await store.takeEnded({ peerId: id('c'), run: 'y', limit: 10 })).ended.length).toBe(1);
-    expect(await store.settleBorrowed({ keys: [{ submission: borrowed as number, idx: 5 }] })).toEqual([]);
+    expect(await store.settleBorrowed({ peerId: id('c'), cpuMs: 1500, keys })).toEqual([]);
     expect(Number((await peer('c'))?.lent_ms)).toBe(1500);
     expect(await store.giveBackBorrowed({ peerId: null, olderMs: 60_000 })).toBe(0);
     expect(await store.giveBackBorrowed({ peerId: id('c'), olderMs: 0 })).toBe(1);
-    expect((await store.takeEnded({ peerId: id('c'), run: 'y', limit: 10 })).ended).toMatchObject([
-      { task: '7.9', state: 'cancelled' },
-    ]);
-    expect(await store.settleBorrowed({ keys: [{ submission: borrowed as number, idx: 9 }] })).toEqual([borrowed]);
+    const given = await store.endedBorrowed({ peerId: id('c') });
+    expect((await store.readEnded({ keys: given })).ended).toMatchObject([{ task: '7.9', state: 'cancelled' }]);
+    expect(await store.settleBorrowed({ peerId: id('c'), cpuMs: 0, keys: given })).toEqual([borrowed]);
     expect(await store.forgetSubmission({ id: borrowed as number })).toBe('forgotten');
   });
 

@@ -36,6 +36,15 @@ export function toGroups(taken: readonly Taken[], peer: PeerRow, identity: Ident
   return [...byOrigin.values()].map((some) => toGroup(some, peer, terms, identity));
 }
 
+/** The secret of the neighbour's attempt, from those that were sealed together. */
+export function openSecret(identity: Identity, sealed: string, idx: number): string {
+  return (JSON.parse(identity.open(sealed)) as Record<string, string>)[idx] ?? '';
+}
+
+function indexOf(claim: Claim): number {
+  return Number(claim.task.split('.')[1]);
+}
+
 function submissionOf(claim: Claim): string {
   return claim.task.split('.')[0] ?? '';
 }
@@ -60,13 +69,13 @@ function toGroup(taken: readonly Taken[], peer: PeerRow, terms: Terms, identity:
     spec: JSON.stringify(local),
     hasCheckpoint: spec.checkpoint !== undefined,
     digests: [...new Set([...inputs, ...taken.flatMap(({ claim }) => digestsOf(claim))])],
+    sealed: identity.seal(JSON.stringify(Object.fromEntries(taken.map(({ claim }) => [indexOf(claim), claim.secret])))),
     tasks: taken.map(({ claim }) => ({
-      idx: Number(claim.task.split('.')[1]),
+      idx: indexOf(claim),
       payload: claim.payload === undefined ? null : JSON.stringify(claim.payload),
       inputs: claim.inputs && claim.inputs.length > 0 ? JSON.stringify(claim.inputs) : null,
       task: claim.task,
       attempt: claim.attempt,
-      sealed: identity.seal(claim.secret),
       facts: JSON.stringify(factsOf(claim, peer)),
     })),
   };

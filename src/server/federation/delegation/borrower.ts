@@ -28,8 +28,6 @@ export interface BorrowerOptions {
   readonly client: Client;
   /** As it stands now. */
   readonly peer: () => PeerRow;
-  /** What this run of the server is called, in the table of what was handed out. */
-  readonly run: string;
   readonly name: string;
   /** Something that was borrowed ended, or came: there may be room. */
   readonly onChange: () => void;
@@ -52,6 +50,10 @@ interface Grant {
   isTaken: boolean;
 }
 
+function nameOf({ submission, idx }: { submission: number; idx: number }): string {
+  return `${submission}.${idx}`;
+}
+
 const NOTHING = { cpus: 0, memory: 0, gpus: 0, named: {} };
 const LOOK_MS = 1000;
 const PROGRESS_MS = 2000;
@@ -60,7 +62,7 @@ const RATE_MS = 5000;
 const AGAIN_MS = 1000;
 
 export async function startBorrower(options: BorrowerOptions): Promise<Borrower> {
-  const { parts, identity, client, peer, run, onChange } = options;
+  const { parts, identity, client, peer, onChange } = options;
   const { store, log, signals } = parts;
   const live = new Map<string, LiveTask>();
   const settledKeys: LiveTask[] = [];
@@ -138,11 +140,22 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   // What goes back
 
   const reportEnds = async (): Promise<void> => {
-    for (;;) {
-      const { ended, logs: written } = await store.takeEnded({ peerId: peer().id, run, limit: MOST_ENDS });
-      if (ended.length === 0) return;
+    const byLocal = new Map([...live.values()].flatMap((task) => (task.local ? [[nameOf(task.local), task]] : [])));
+    const news = (await store.endedBorrowed({ peerId: peer().id })).filter((key) => {
+      const task = byLocal.get(nameOf(key));
+      return task && !task.isReported;
+    });
+    for (let at = 0; at < news.length; at += MOST_ENDS) {
+      const keys = news.slice(at, at + MOST_ENDS);
+      const { ended, logs: written } = await store.readEnded({ keys });
       const projects = await projectsOf(ended);
-      const reports = ended.map((row) => ({ row, report: toReport(row, written, identity.open(row.sealed)) }));
+      const reports = ended.flatMap((row) => {
+        const task = live.get(keyOf(row));
+        if (!task) return [];
+        task.isReported = true;
+        task.cpuMs = 1000 * (row.cpu_seconds ?? row.wall_seconds ?? 0);
+        return [{ row, report: toReport(row, written, task.claim.secret) }];
+      });
       await Promise.all(
         [...Map.groupBy(reports, ({ row }) => row.project)].map(async ([project, some]) => {
           const files = some.flatMap(({ report }) => filesOf(report));
@@ -152,7 +165,6 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
         }),
       );
       ends.push(...ended.map(() => performance.now()));
-      if (ended.length < MOST_ENDS) return;
     }
   };
 
@@ -188,7 +200,8 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     const tasks = settledKeys.splice(0);
     const keys = tasks.flatMap(({ local }) => (local ? [local] : []));
     if (keys.length === 0) return;
-    const over = await store.settleBorrowed({ keys });
+    const cpuMs = tasks.reduce((sum, task) => sum + task.cpuMs, 0);
+    const over = await store.settleBorrowed({ peerId: peer().id, cpuMs, keys });
     for (const id of over) await store.forgetSubmission({ id });
     parts.dirty();
   };
@@ -310,11 +323,17 @@ async function adopt(
   make: (claim: Claim, local: { submission: number; idx: number }) => LiveAttempt,
 ): Promise<{ claim: Claim; live: LiveAttempt }[]> {
   const rows = await parts.store.listBorrowed({ peerId: peer().id });
+  const opened = new Map<number, string>();
+  const secrets = ({ submission_id: id, idx, sealed }: (typeof rows)[number]): string => {
+    const text = opened.get(id) ?? identity.open(sealed);
+    opened.set(id, text);
+    return (JSON.parse(text) as Record<string, string>)[idx] ?? '';
+  };
   return rows.map((row) => {
     const claim: Claim = {
       task: row.task,
       attempt: row.attempt,
-      secret: identity.open(row.sealed),
+      secret: secrets(row),
       project: row.project,
     };
     return { claim, live: make(claim, { submission: row.submission_id, idx: row.idx }) };

@@ -12,6 +12,10 @@ export interface LiveTask {
   readonly attempt: LiveAttempt;
   /** Its place in our pool, once it is stored there. */
   local: LocalKey | undefined;
+  /** Workers here spent so much on it, in milliseconds. */
+  cpuMs: number;
+  /** Its end is on its way to the neighbour. */
+  isReported: boolean;
   /** Nobody wants it any more. */
   isDropped: boolean;
   finish(report: Report): void;
@@ -34,6 +38,8 @@ export function createLiveTask(claim: Claim, options: LiveTaskOptions): LiveTask
   const task: LiveTask = {
     claim,
     local: undefined,
+    cpuMs: 0,
+    isReported: false,
     isDropped: false,
     finish: resolve,
     noteProgress(_attempt, text) {

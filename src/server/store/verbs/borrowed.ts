@@ -2,7 +2,7 @@ import { recordUses } from '../blob-uses.ts';
 import { recordDeltas } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
-import { applyMoves, EXTRAS, type Move, TASK_ROW, type TaskRow } from '../task-rows.ts';
+import { applyMoves, EXTRAS, type Move, TASK_ROW, type TaskRow, unique } from '../task-rows.ts';
 import { queueOf } from './submissions.ts';
 
 /** Tasks of one submission of a neighbour that came with one answer. They keep their indices. */
@@ -17,6 +17,8 @@ export interface BorrowedGroup {
   readonly hasCheckpoint: boolean;
   readonly digests: readonly string[];
   readonly tasks: readonly BorrowedTask[];
+  /** The secrets of the neighbour's attempts, by index, as JSON, sealed. */
+  readonly sealed: string;
 }
 
 export interface BorrowedTask {
@@ -26,8 +28,6 @@ export interface BorrowedTask {
   /** The neighbour's attempt that is carried out here. */
   readonly task: string;
   readonly attempt: number;
-  /** Its secret, sealed. */
-  readonly sealed: string;
   /** JSON: what the claim brought besides (files of other tasks, checkpoints, the home). */
   readonly facts: string;
 }
@@ -57,13 +57,13 @@ async function borrowGroup(db: Db, group: BorrowedGroup): Promise<number> {
     b_inputs: ['text', tasks.map((task) => task.inputs)],
     b_task: ['text', tasks.map((task) => task.task)],
     b_attempt: ['bigint', tasks.map((task) => task.attempt)],
-    b_sealed: ['text', tasks.map((task) => task.sealed)],
     b_facts: ['text', tasks.map((task) => task.facts)],
   });
   await db.run(sql`insert into tasks (submission_id, idx, state, payload, inputs, sequence)
     select cast(${id} as bigint), b_idx, 'queued', b_payload, b_inputs, ${db.nextSequence} from ${given} as given`);
-  await db.run(sql`insert into borrowed (submission_id, idx, peer_id, task, attempt, sealed, facts, taken_at)
-    select cast(${id} as bigint), b_idx, cast(${group.peerId} as text), b_task, b_attempt, b_sealed, b_facts, cast(${db.now} as bigint) from ${given} as given`);
+  await db.run(sql`insert into borrowed (submission_id, idx, peer_id, task, attempt, facts, taken_at)
+    select cast(${id} as bigint), b_idx, cast(${group.peerId} as text), b_task, b_attempt, b_facts, cast(${db.now} as bigint) from ${given} as given`);
+  await db.run(sql`insert into borrowed_secrets (submission_id, sealed) values (${id}, ${group.sealed})`);
   await recordUses(
     db,
     group.digests.map((digest) => ({ projectId, submissionId: id, digest })),
@@ -96,6 +96,7 @@ export interface BorrowedRow {
   readonly peer_id: string;
   readonly task: string;
   readonly attempt: number;
+  /** Of all tasks of that submission. */
   readonly sealed: string;
   readonly facts: string;
   readonly project: string;
@@ -103,8 +104,8 @@ export interface BorrowedRow {
 
 /** All that is here of a neighbour, ended or not: for a server that starts. */
 export async function listBorrowed(db: Db, input: { peerId: string }): Promise<BorrowedRow[]> {
-  return db.rows<BorrowedRow>(sql`select b.submission_id, b.idx, b.peer_id, b.task, b.attempt, b.sealed, b.facts, p.name as project
-    from borrowed b join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
+  return db.rows<BorrowedRow>(sql`select b.submission_id, b.idx, b.peer_id, b.task, b.attempt, x.sealed, b.facts, p.name as project
+    from borrowed b join borrowed_secrets x on x.submission_id = b.submission_id join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
     where b.peer_id = ${input.peerId} order by b.submission_id, b.idx`);
 }
 
@@ -115,8 +116,8 @@ export async function findBorrowed(
 ): Promise<BorrowedRow[]> {
   if (input.keys.length === 0) return [];
   const given = keyTable(db, input.keys);
-  return db.rows<BorrowedRow>(sql`select b.submission_id, b.idx, b.peer_id, b.task, b.attempt, b.sealed, b.facts, p.name as project
-    from borrowed b join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
+  return db.rows<BorrowedRow>(sql`select b.submission_id, b.idx, b.peer_id, b.task, b.attempt, x.sealed, b.facts, p.name as project
+    from borrowed b join borrowed_secrets x on x.submission_id = b.submission_id join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
     where (b.submission_id, b.idx) in (select m_submission, m_idx from ${given} as given)`);
 }
 
@@ -134,7 +135,6 @@ export interface EndedRow {
   readonly project: string;
   readonly task: string;
   readonly attempt: number;
-  readonly sealed: string;
   readonly state: 'succeeded' | 'failed' | 'cancelled';
   readonly reason: string | null;
   readonly exit_code: number | null;
@@ -161,29 +161,35 @@ export interface EndedLog {
   readonly size: number;
 }
 
-/** What ended and was not handed to this run of the server yet, which is to report it. Asked again after a restart. */
-export async function takeEnded(
+/** Which borrowed tasks ended, those that are reported just now among them. */
+export async function endedBorrowed(
   db: Db,
-  input: { peerId: string; run: string; limit: number },
+  input: { peerId: string },
+): Promise<Array<{ submission: number; idx: number }>> {
+  return db.rows(sql`select b.submission_id as submission, b.idx from borrowed b
+    join tasks t on t.submission_id = b.submission_id and t.idx = b.idx
+    where b.peer_id = ${input.peerId} and t.state in ('succeeded', 'failed', 'cancelled') order by b.submission_id, b.idx`);
+}
+
+/** How they ended, with their output. */
+export async function readEnded(
+  db: Db,
+  input: { keys: readonly { submission: number; idx: number }[] },
 ): Promise<{ ended: EndedRow[]; logs: EndedLog[] }> {
-  const { peerId, run, limit } = input;
+  const wanted = keyTable(db, input.keys);
   const ended =
-    await db.rows<EndedRow>(sql`select b.submission_id, b.idx, p.name as project, b.task, b.attempt, b.sealed, t.state, t.reason, t.exit_code,
+    await db.rows<EndedRow>(sql`select b.submission_id, b.idx, p.name as project, b.task, b.attempt, t.state, t.reason, t.exit_code,
       t.attempt as local_attempt, a.outcome, a.signal, a.message, a.started_at, a.wall_seconds, a.cpu_seconds, a.peak_memory, a.outputs, a.result
     from borrowed b join tasks t on t.submission_id = b.submission_id and t.idx = b.idx
     join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
     left join attempts a on a.submission_id = t.submission_id and a.idx = t.idx and a.attempt = t.attempt
-    where b.peer_id = ${peerId} and (b.handed is null or b.handed <> ${run}) and t.state in ('succeeded', 'failed', 'cancelled')
-    order by b.submission_id, b.idx limit ${limit}`);
+    where (b.submission_id, b.idx) in (select m_submission, m_idx from ${wanted} as given) order by b.submission_id, b.idx`);
   if (ended.length === 0) return { ended, logs: [] };
   const given = db.table({
     m_submission: ['bigint', ended.map((row) => row.submission_id)],
     m_idx: ['bigint', ended.map((row) => row.idx)],
     m_attempt: ['bigint', ended.map((row) => row.local_attempt)],
   });
-  await db.run(
-    sql`update borrowed set handed = ${run} where (submission_id, idx) in (select m_submission, m_idx from ${given} as given)`,
-  );
   const logs =
     await db.rows<EndedLog>(sql`select submission_id, idx, attempt, stream, start_offset, data, digest, size from logs
     where (submission_id, idx, attempt) in (select m_submission, m_idx, m_attempt from ${given} as given)`);
@@ -199,31 +205,28 @@ export async function borrowedProgress(
     join tasks t on t.submission_id = b.submission_id and t.idx = b.idx where b.peer_id = ${input.peerId} and t.state = 'running'`);
 }
 
-/** The neighbour has what became of these: they leave the pool. Returns submissions of which nothing is left. */
+/**
+ * The neighbour has what became of these: they leave the pool. `cpuMs` is what workers here spent on them. Returns
+ * submissions of which nothing is left.
+ */
 export async function settleBorrowed(
   db: Db,
-  input: { keys: readonly { submission: number; idx: number }[] },
+  input: { peerId: string; cpuMs: number; keys: readonly { submission: number; idx: number }[] },
 ): Promise<number[]> {
-  if (input.keys.length === 0) return [];
-  const given = keyTable(db, input.keys);
-  await addCredit(db, given);
+  const { keys, peerId, cpuMs } = input;
+  if (keys.length === 0) return [];
+  if (cpuMs > 0) await db.run(sql`update peers set lent_ms = lent_ms + ${Math.round(cpuMs)} where id = ${peerId}`);
+  const given = keyTable(db, keys);
   await db.run(
     sql`delete from borrowed where (submission_id, idx) in (select m_submission, m_idx from ${given} as given)`,
   );
-  const rows = await db.rows<{ id: number }>(sql`select distinct m_submission as id from ${given} as given
-    where not exists (select 1 from borrowed b where b.submission_id = m_submission) order by m_submission`);
-  return rows.map((row) => Number(row.id));
-}
-
-async function addCredit(db: Db, given: ReturnType<typeof keyTable>): Promise<void> {
-  const rows = await db.rows<{
-    peer_id: string;
-    ms: number;
-  }>(sql`select b.peer_id, sum(coalesce(a.cpu_seconds, a.wall_seconds, 0)) * 1000 as ms
-    from borrowed b join attempts a on a.submission_id = b.submission_id and a.idx = b.idx
-    where (b.submission_id, b.idx) in (select m_submission, m_idx from ${given} as given) group by b.peer_id`);
-  for (const { peer_id: id, ms } of rows)
-    await db.run(sql`update peers set lent_ms = lent_ms + ${Math.round(Number(ms))} where id = ${id}`);
+  const submissions = db.table({ m_id: ['bigint', unique(keys.map((key) => key.submission))] });
+  const rows = await db.rows<{ id: number }>(sql`select m_id as id from ${submissions} as given
+    where not exists (select 1 from borrowed b where b.submission_id = m_id) order by m_id`);
+  const over = rows.map((row) => Number(row.id));
+  const ends = db.table({ m_id: ['bigint', over] });
+  await db.run(sql`delete from borrowed_secrets where submission_id in (select m_id from ${ends} as given)`);
+  return over;
 }
 
 /**
@@ -271,6 +274,9 @@ export async function endBorrowed(db: Db, input: { peerId: string }): Promise<st
     join submissions s on s.id = t.submission_id where b.peer_id = ${input.peerId} and t.state in ('waiting', 'queued', 'running')
     order by t.submission_id, t.idx ${of}`);
   await applyMoves(db, tasks.map(toCancelled));
+  await db.run(
+    sql`delete from borrowed_secrets where submission_id in (select submission_id from borrowed where peer_id = ${input.peerId})`,
+  );
   await db.run(sql`delete from borrowed where peer_id = ${input.peerId}`);
   return [
     ...new Set(
