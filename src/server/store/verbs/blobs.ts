@@ -1,5 +1,6 @@
 import { type Db, firstRow } from '../db.ts';
 import { type Sql, sql } from '../sql.ts';
+import { awaitHolds, isAnyHeld } from './holds.ts';
 
 /**
  * Which bytes a project has. A blob lives as long as something refers to it (a submission, a checkpoint, a document, a
@@ -176,6 +177,7 @@ export async function removableBlobs(
  * checkpoint, or what a submission referred to that was forgotten: that has come and gone.
  */
 async function heldNoLonger(db: Db, graceMs: number): Promise<Sql> {
+  if (await isAnyHeld(db)) return sql`1 = 0`;
   const oldest = await firstRow<{ at: number | null }>(
     db,
     sql`select min(claimed_at) as at from (
@@ -198,6 +200,7 @@ export async function markRemoval(
   input: { digest: string; server: string; graceMs: number },
 ): Promise<'kept' | 'forgotten' | 'bytes'> {
   const { digest } = input;
+  await awaitHolds(db);
   await lockDigests(db, db.table({ m_digest: ['text', [digest]] }));
   const gone = await db.rows<{ project_id: number; size: number }>(
     sql`delete from blobs as b where b.digest = ${digest} and ${await heldNoLonger(db, input.graceMs)} and ${UNREFERENCED}
