@@ -13,6 +13,7 @@ import * as forget from './verbs/forget.ts';
 import * as gates from './verbs/gates.ts';
 import * as holders from './verbs/holders.ts';
 import * as holds from './verbs/holds.ts';
+import * as imports from './verbs/imports.ts';
 import * as jobs from './verbs/jobs.ts';
 import { leaveService } from './verbs/leave-service.ts';
 import * as linkedJobs from './verbs/linked-jobs.ts';
@@ -44,6 +45,12 @@ export const WRITE_VERBS = {
   beginHold: holds.beginHold,
   renewHold: holds.renewHold,
   endHold: holds.endHold,
+  beginImport: imports.beginImport,
+  takeNumbers: imports.takeNumbers,
+  importQueue: imports.importQueue,
+  insertImported: imports.insertImported,
+  finishImport: imports.finishImport,
+  dropImport: imports.dropImport,
   agreeOn: servers.agreeOn,
   createToken: tokens.createToken,
   revokeToken: tokens.revokeToken,
@@ -131,6 +138,8 @@ export const READ_VERBS = {
   getCheckpoints: checkpoints.getCheckpoints,
   ticketKeys: holders.ticketKeys,
   findHold: holds.findHold,
+  findImported: imports.findImported,
+  abandonedImports: imports.abandonedImports,
   getSubmissions: readSubmissions.getSubmissions,
   getRequest: readSubmissions.getRequest,
   getSpecs: readSubmissions.getSpecs,

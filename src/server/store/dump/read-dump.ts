@@ -4,7 +4,12 @@ import type { DumpHead, Row } from './snapshot.ts';
 
 export type DumpEvent =
   | { readonly kind: 'head'; readonly head: DumpHead }
-  | { readonly kind: 'rows'; readonly table: string; readonly columns: readonly string[]; readonly rows: readonly Row[] }
+  | {
+      readonly kind: 'rows';
+      readonly table: string;
+      readonly columns: readonly string[];
+      readonly rows: readonly Row[];
+    }
   | { readonly kind: 'files'; readonly rows: readonly (readonly [digest: string, size: number, gone: number])[] };
 
 /** No row is as long as this: documents are the longest, and travel in requests of at most 32 MiB. */

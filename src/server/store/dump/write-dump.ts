@@ -1,6 +1,7 @@
 import { NEWEST_VERSION } from '../migrations.ts';
 import { type Sql, sql } from '../sql.ts';
 import { columnsOf, lastIds, lastSequence, listTables, named } from './catalog.ts';
+import { exportedColumns } from './import-rules.ts';
 import { PROJECT_TABLES } from './project-tables.ts';
 import { type DumpHead, type DumpWish, LEFT_OUT, type Row, type Still } from './snapshot.ts';
 
@@ -17,7 +18,7 @@ const PIECE_CHARACTERS = 128 * 1024;
  *   {"end":4711}                                    how many rows there were; without it the dump is not whole
  */
 export async function* writeDump(still: Still, wish: DumpWish): AsyncGenerator<string> {
-  let piece = `${JSON.stringify(await headOf(still))}\n`;
+  let piece = `${JSON.stringify(await headOf(still, wish))}\n`;
   let count = 0;
   for await (const { head, rows } of sections(still, wish)) {
     piece += `${JSON.stringify(head)}\n`;
@@ -32,14 +33,14 @@ export async function* writeDump(still: Still, wish: DumpWish): AsyncGenerator<s
   yield `${piece}${JSON.stringify({ end: count })}\n`;
 }
 
-async function headOf({ db }: Still): Promise<DumpHead> {
+async function headOf({ db }: Still, wish: DumpWish): Promise<DumpHead> {
   return {
     dump: 1,
     schema: NEWEST_VERSION,
     dialect: db.dialect,
     at: db.now,
     sequence: await lastSequence(db),
-    ids: await lastIds(db),
+    ids: wish.kind === 'all' ? await lastIds(db) : {},
   };
 }
 
@@ -51,7 +52,8 @@ interface Section {
 async function* sections(still: Still, wish: DumpWish): AsyncGenerator<Section> {
   const { db } = still;
   for (const { table, where } of await tablesOf(still, wish)) {
-    const columns = await columnsOf(db, table);
+    const all = await columnsOf(db, table);
+    const columns = wish.kind === 'project' ? exportedColumns(table, all) : all;
     const rows = still.batches(sql`select ${named(...columns)} from ${named(table)} ${where}`);
     yield { head: { table, columns }, rows };
   }

@@ -1,17 +1,13 @@
 import { join } from 'node:path';
-import type { Row } from '../dump/snapshot.ts';
+import { named } from '../dump/catalog.ts';
 import { type Loaded, type LoadTarget, type LoadWish, loadDump } from '../dump/load-dump.ts';
 import type { DumpEvent } from '../dump/read-dump.ts';
-import { named } from '../dump/catalog.ts';
+import type { Row } from '../dump/snapshot.ts';
 import { migrationsAfter, NEWEST_VERSION } from '../migrations.ts';
 import { connect, type SqliteConnection } from './sqlite-db.ts';
 
 /** Makes the database of a data directory from a dump. The file must not be there; it is whole when this resolves, and of no use if it rejects. */
-export async function loadSqlite(
-  directory: string,
-  events: AsyncIterable<DumpEvent>,
-  wish: LoadWish,
-): Promise<Loaded> {
+export async function loadSqlite(directory: string, events: AsyncIterable<DumpEvent>, wish: LoadWish): Promise<Loaded> {
   const connection = connect(join(directory, 'pilotage.db'), { readOnly: false, sequence: 0 });
   const { raw } = connection;
   try {

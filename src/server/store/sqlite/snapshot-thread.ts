@@ -1,6 +1,6 @@
 /** A reader of its own for one snapshot: it keeps the state that it saw first, while the writer goes on. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { type DumpWish, type Row, type Still } from '../dump/snapshot.ts';
+import type { DumpWish, Row, Still } from '../dump/snapshot.ts';
 import { writeDump } from '../dump/write-dump.ts';
 import type { Sql } from '../sql.ts';
 import { connect } from './sqlite-db.ts';

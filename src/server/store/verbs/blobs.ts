@@ -147,7 +147,8 @@ const UNREFERENCED = sql`not exists (select 1 from blob_uses u where u.project_i
   and not exists (select 1 from tree_entries t where t.project_id = b.project_id and t.child = b.digest)
   and not exists (select 1 from checkpoint_blobs c where c.project_id = b.project_id and c.digest = b.digest)
   and not exists (select 1 from document_blobs d where d.project_id = b.project_id and d.digest = b.digest)
-  and not exists (select 1 from job_blobs j where j.project_id = b.project_id and j.digest = b.digest)`;
+  and not exists (select 1 from job_blobs j where j.project_id = b.project_id and j.digest = b.digest)
+  and not exists (select 1 from holds h where h.project_id = b.project_id and h.kind = 'import')`;
 
 export interface BlobKey {
   readonly projectId: number;

@@ -2,9 +2,9 @@ import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
 
 /**
- * A backup, an export or an import under way. As long as there is one, no file is removed: what its snapshot refers to
- * is still to be copied, what it brought is not referred to yet. A hold ends by itself unless it is renewed, so that a
- * client or server that died in the middle holds nothing for ever.
+ * A backup, an export or an import under way. As long as there is a backup or an export no file is removed: what its
+ * snapshot refers to is still to be copied. Of an import the files that it brought stay. A hold ends by itself unless it
+ * is renewed, so that a client or server that died in the middle holds nothing for ever.
  */
 export type HoldKind = 'backup' | 'export' | 'import';
 
@@ -52,7 +52,10 @@ export async function findHold(db: Db, input: { id: string }): Promise<HoldRow |
 }
 
 export async function isAnyHeld(db: Db): Promise<boolean> {
-  return (await firstRow(db, sql`select 1 as one from holds where held_until >= ${db.now} limit 1`)) !== undefined;
+  return (
+    (await firstRow(db, sql`select 1 as one from holds where held_until >= ${db.now} and kind <> 'import' limit 1`)) !==
+    undefined
+  );
 }
 
 /** For who removes: a hold that is just being begun is seen by the statements that follow, or it waits for this transaction. */
