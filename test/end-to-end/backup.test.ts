@@ -347,7 +347,8 @@ describe('a project', () => {
     await waitUntil('the original went on', async () =>
       (await tasksOf(server, next)).every(({ state }) => state === 'succeeded'),
     );
-    expect(await server.json<{ name: string }[]>(['project', 'list'])).toHaveLength(4);
+    const projects = await server.json<{ name: string }[]>(['project', 'list']);
+    expect(projects.map(({ name }) => name)).toEqual(['default', 'first', 'second']);
   });
 
   test('that does not fit under the quota is not brought in, nor is anything of it', async () => {

@@ -84,7 +84,7 @@ export function createImports(parts: Parts, faultOfSpec: Numbers['faultOfSpec'])
         return { project, submissions: pairsOf(brought), cancelled: brought.cancelled, ...done };
       } catch (error) {
         await drop(projectId);
-        throw error;
+        throw toRefusal(error);
       } finally {
         parts.dirty();
       }
@@ -111,6 +111,18 @@ export function createImports(parts: Parts, faultOfSpec: Numbers['faultOfSpec'])
     const { kind: _kind, ...counts } = result;
     return counts;
   }
+}
+
+/** Rows that the database does not take contradict each other: that is the export's fault. */
+function toRefusal(error: unknown): unknown {
+  if (!(error instanceof PilotageError) || error.code !== 'internal') return error;
+  return new PilotageError(
+    'bad-request',
+    'the export is not one: its rows contradict each other; nothing was brought in',
+    {
+      cause: error,
+    },
+  );
 }
 
 async function* unpacked(bytes: Readable): AsyncGenerator<Buffer> {
