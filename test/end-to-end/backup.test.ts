@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   appendFileSync,
   cpSync,
@@ -11,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { routes } from '../../src/ground/protocol/routes.ts';
 import type { TaskView } from '../../src/ground/protocol/task.ts';
@@ -260,6 +262,70 @@ describe('a target that fails', () => {
     const failed = await server.run(['backup', path.join(file, 'below')]);
     expect(failed.code).not.toBe(0);
     expect(failed.stderr).toMatch(/cannot be written/);
+    await works(server);
+  });
+
+  /** Somebody looks at an old state of the database, which cannot be cleaned up meanwhile. */
+  const isHeldOpen = (server: RunningServer): boolean => {
+    const db = new DatabaseSync(path.join(server.data, 'pilotage.db'), { timeout: 0 });
+    try {
+      return db.prepare('pragma wal_checkpoint(restart)').get()?.busy === 1;
+    } finally {
+      db.close();
+    }
+  };
+
+  test('that stands still is let go by the server, which cleans up meanwhile; when it goes on it begins again', async () => {
+    const server = await running();
+    await submitted(server, ['--array', '1-150000', '--', 'false']);
+    const place = temporaryDirectory();
+    const stopped = server.start(['backup', place]);
+    await waitUntil('it reads', () =>
+      readdirSync(place, { recursive: true, encoding: 'utf8' }).some((name) => name.endsWith('database.jsonl.gz')),
+    );
+    stopped.child.kill('SIGSTOP');
+    await submitted(server, ['--', 'true']);
+    expect(isHeldOpen(server)).toBe(true);
+    await waitUntil('it is let go', () => !isHeldOpen(server), 60);
+    await server.run(['cancel', '2']);
+    await works(server);
+    stopped.child.kill('SIGCONT');
+    expect(await stopped.done).toMatchObject({ code: 0 });
+    expect((await server.run(['backup', 'verify', place])).code).toBe(0);
+  });
+
+  test('that closes the connection in the middle, again and again, leaves nothing open', async () => {
+    const server = await running();
+    await submitted(server, ['--array', '1-30000', '--', 'false']);
+    const client = clientOf(server);
+    const { id } = await client.call(routes.startBackup);
+    for (let times = 0; times < 10; times += 1) {
+      const body = await client.stream(routes.copyDatabase, { params: { id } });
+      await once(body, 'readable');
+      body.destroy();
+    }
+    await submitted(server, ['--', 'true']);
+    await waitUntil('all of them are let go', () => !isHeldOpen(server), 10);
+    await server.run(['cancel', '2']);
+    await works(server);
+  });
+
+  test('is not the server: whose own disk is full while it is copied is copied all the same', async ({ skip }) => {
+    const data = path.join(smallDisk('24m', skip), 'data');
+    const server = await serveAt(data, ['--workers', '1']);
+    await submitted(server, ['--output', 'out.txt', '--wait', '--', 'sh', '-c', 'seq 20000 > out.txt']);
+    const client = clientOf(server);
+    const { id } = await client.call(routes.startBackup);
+    expect(() => execFileSync('dd', ['if=/dev/zero', `of=${data}/filler`, 'bs=64k'], { stdio: 'ignore' })).toThrow();
+    const lines = (await (await client.stream(routes.copyDatabase, { params: { id } })).toArray()).join('').split('\n');
+    expect(lines.at(-2)).toMatch(/^\{"end":\d+\}$/);
+    const [digest, size] = JSON.parse(lines.findLast((line) => /^\["[0-9a-f]{64}"/.test(line)) as string) as [
+      string,
+      number,
+    ];
+    const bytes = await (await client.stream(routes.copyBlob, { params: { id, digest } })).toArray();
+    expect(Buffer.concat(bytes)).toHaveLength(size);
+    rmSync(path.join(data, 'filler'));
     await works(server);
   });
 

@@ -52,9 +52,17 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
     const hold = await store.findHold({ id });
     if (!hold || hold.kind === 'import') throw ranOut(settings.holdMs);
     requireFull(who, hold);
-    if (hold.leftMs < 0.75 * settings.holdMs && !(await store.renewHold({ id, forMs: settings.holdMs })))
-      throw ranOut(settings.holdMs);
+    if (hold.leftMs < 0.75 * settings.holdMs && !(await renew(id))) throw ranOut(settings.holdMs);
     return hold;
+  };
+  /** With a full disk nothing can be written, and no file goes either: it is held as long as it was. */
+  const renew = async (id: string): Promise<boolean> => {
+    try {
+      return await store.renewHold({ id, forMs: settings.holdMs });
+    } catch (error) {
+      if (error instanceof PilotageError && error.code === 'storage-full') return true;
+      throw error;
+    }
   };
   /** A large file takes longer than a hold: each part of it that is taken counts as a sign. */
   const keepHeld = (id: string, bytes: Readable): Readable => {
@@ -64,7 +72,7 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
         const now = performance.now();
         if (now - last < settings.holdMs / 4) return done(null, piece);
         last = now;
-        store.renewHold({ id, forMs: settings.holdMs }).then(
+        renew(id).then(
           (held) => done(held ? null : ranOut(settings.holdMs), piece),
           (error: Error) => done(error),
         );

@@ -30,20 +30,29 @@ export function copyDatabase(
   source: CopySource,
   to: { readonly database: string; readonly files: string },
 ): Promise<CopiedDatabase> {
-  return patiently(() => copyOnce(source, to), source);
+  let bytes = 0;
+  const onBytes = (more: number): void => {
+    bytes += more;
+  };
+  return patiently(() => copyOnce(source, to, onBytes), { ...source, progress: () => bytes });
 }
 
 async function copyOnce(
   { client, id }: CopySource,
   to: { readonly database: string; readonly files: string },
+  onBytes: (more: number) => void,
 ): Promise<CopiedDatabase> {
   const watch = stallWatch(STALL_SECONDS, undefined);
   const list = createWriteStream(to.files, { mode: 0o600 });
   const sum = { rows: -1, files: 0, bytes: 0, lost: [] as string[] };
   let body: Readable | undefined;
+  const moved = (piece: Buffer): void => {
+    watch.moved();
+    onBytes(piece.length);
+  };
   try {
     body = await client.stream(backupCalls.copyDatabase, { params: { id }, signal: watch.signal });
-    const looked = lookInto(sum, watch.moved, (line) => list.write(line) || once(list, 'drain'));
+    const looked = lookInto(sum, moved, (line) => list.write(line) || once(list, 'drain'));
     await pipeline(body, looked, createGzip({ level: 4 }), createWriteStream(to.database, { mode: 0o600 }));
     if (sum.rows < 0) throw new ServerUnreachable('the server', new Error('the copy of the database broke off'));
     return sum;
@@ -67,7 +76,7 @@ const BRACE = 0x7b;
 /** Passes everything on, and sees which files are listed at its end, and whether it is whole. */
 function lookInto(
   sum: { rows: number; files: number; bytes: number; lost: string[] },
-  moved: () => void,
+  moved: (piece: Buffer) => void,
   keep: (line: string) => unknown,
 ): Transform {
   let rest: Buffer = Buffer.alloc(0);
@@ -87,7 +96,7 @@ function lookInto(
   };
   return new Transform({
     async transform(piece: Buffer, _encoding, done) {
-      moved();
+      moved(piece);
       try {
         rest = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
         let from = 0;

@@ -21,7 +21,8 @@ export async function openSqliteSnapshot(file: string, wish: DumpWish): Promise<
   };
   worker.on('message', (said: Said) => waiting?.resolve(said));
   worker.on('error', (error) => fail(unreadable(error)));
-  worker.on('exit', () => fail(unreadable(new Error('it was closed'))));
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  void ended.then(() => fail(unreadable(new Error('it was closed'))));
   await hear();
   return {
     async *pieces() {
@@ -33,7 +34,10 @@ export async function openSqliteSnapshot(file: string, wish: DumpWish): Promise<
         yield Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
       }
     },
-    close: async () => void (await worker.terminate()),
+    close: () => {
+      worker.postMessage('close');
+      return ended;
+    },
   };
 }
 

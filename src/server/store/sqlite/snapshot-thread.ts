@@ -17,7 +17,12 @@ connection.raw.prepare('select count(*) as n from meta').get();
 connection.setNow(Date.now());
 const still: Still = { db: connection.db, batches };
 const pieces = writeDump(still, wish);
-port.on('message', () => void next());
+port.on('message', (wish: 'next' | 'close') => {
+  if (wish === 'next') return void next();
+  // Orderly: what it saw is to be cleaned up from now on.
+  connection.close();
+  port.close();
+});
 port.postMessage('ready');
 
 async function next(): Promise<void> {
