@@ -16,7 +16,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { routes } from '../../src/ground/protocol/routes.ts';
 import type { TaskView } from '../../src/ground/protocol/task.ts';
-import { clientOf } from '../support/api.ts';
+import { adminToken, clientOf, raw } from '../support/api.ts';
 import { startWorker } from '../support/command-worker.ts';
 import { freePort } from '../support/free-port.ts';
 import { type RunningServer, startCommand, startServer } from '../support/running-server.ts';
@@ -415,6 +415,55 @@ describe('a project', () => {
     );
     const projects = await server.json<{ name: string }[]>(['project', 'list']);
     expect(projects.map(({ name }) => name)).toEqual(['default', 'first', 'second']);
+  });
+
+  test('brings jobs, jobs of services and documents along: under their numbers, with new identities', async () => {
+    await using server = await startServer();
+    const client = clientOf(server);
+    const site = { name: 'cluster' };
+    const params = { project: 'default', service: 'fold' };
+    await client.call(routes.createJob, {
+      params: { project: 'default' },
+      body: { name: 'one', spec: { command: ['true'], site } },
+    });
+    await client.call(routes.hostService, {
+      params,
+      body: {
+        host: { host: 'here', process: 'one', pid: 1, version: 'test' },
+        title: null,
+        parameters: { type: 'object', properties: { n: { type: 'integer' } } },
+        incoming: null,
+        archiveSeconds: null,
+        expireSeconds: null,
+      },
+    });
+    await client.call(routes.createServiceJob, {
+      params,
+      body: { parameters: { n: 7 }, contact: 'somebody@example.org' },
+    });
+    const token = adminToken(server);
+    await raw(server, 'PUT /couchdb/default/token_1', {
+      token,
+      body: JSON.stringify({ type: 'token', lock: 0, done: 0, input: 'x' }),
+    });
+    await raw(server, 'PUT /couchdb/default/notes', { token, body: JSON.stringify({ text: 'kept' }) });
+    const file = path.join(temporaryDirectory(), 'default.zip');
+    await server.json(['project', 'export', 'default', file]);
+    expect(await server.json(['project', 'import', file, 'second'])).toMatchObject({
+      jobs: 2,
+      // The views that PiCaS clients look through are one.
+      documents: 3,
+      cancelled: 2,
+    });
+    const jobs = async (project: string) => (await client.call(routes.jobs, { params: { project } })).jobs;
+    const [before, after] = [await jobs('default'), await jobs('second')];
+    const numbers = (of: typeof before) => of.map(({ number }) => number).sort();
+    expect(numbers(after)).toEqual(numbers(before));
+    expect(after.map(({ state }) => state).sort()).toEqual(['CANCELLED', 'FAILED']);
+    expect(after.filter(({ uid }) => before.some((one) => one.uid === uid))).toEqual([]);
+    const get = async (document: string) => (await raw(server, `GET /couchdb/second/${document}`, { token })).json();
+    expect(await get('notes')).toMatchObject({ text: 'kept' });
+    expect(await get('token_1')).toMatchObject({ type: 'token', input: 'x' });
   });
 
   test('that does not fit under the quota is not brought in, nor is anything of it', async () => {

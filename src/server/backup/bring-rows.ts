@@ -1,7 +1,8 @@
 import { PilotageError } from '../../ground/base/errors.ts';
 import { parseShapeKey, shapeKey } from '../core/shape.ts';
 import type { Parts } from '../pool/parts.ts';
-import { ENDED_JOBS, IMPORT_RULES, KNOWN_JOB_STATES } from '../store/dump/import-rules.ts';
+import { ENDED_JOBS, KNOWN_JOB_STATES } from '../store/dump/import-job-rules.ts';
+import { IMPORT_RULES } from '../store/dump/import-rules.ts';
 import { PROJECT_TABLES } from '../store/dump/project-tables.ts';
 import type { DumpEvent } from '../store/dump/read-dump.ts';
 import type { Row, Value } from '../store/dump/snapshot.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import { isDeeperThan } from '../../ground/base/json-depth.ts';
 import { MAX_PAYLOAD_DEPTH } from '../../ground/base/limits.ts';
-import type { Rule } from '../store/dump/import-rules.ts';
+import type { Rule } from '../store/dump/import-rule.ts';
 import type { Row, Value } from '../store/dump/snapshot.ts';
 
 /** Old numbers and the new ones in their place. */

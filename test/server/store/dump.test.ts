@@ -186,3 +186,18 @@ describe.each(stores)('a dump of %s', (_name, open) => {
       expect(text).not.toContain(word);
   });
 });
+
+test('a dump of the first version is brought up to date, one of a newer version is refused', async () => {
+  const lines = [
+    '{"dump":1,"schema":1,"dialect":"sqlite","at":5,"sequence":7,"ids":{"projects":3}}',
+    '{"table":"projects","columns":["id","name","owner","created_at"]}',
+    '[3,"old","somebody",4]',
+    '{"files":["digest","size","gone"]}',
+    '{"end":1}',
+    '',
+  ];
+  const { store } = await intoSqlite(Buffer.from(lines.join('\n')), SAME);
+  expect(await store.listProjects()).toEqual([expect.objectContaining({ id: 3, name: 'old', quota_bytes: null })]);
+  const newer = Buffer.from(lines.join('\n').replace('"schema":1', '"schema":999'));
+  await expect(intoSqlite(newer, SAME)).rejects.toMatchObject({ code: 'incompatible-version' });
+});
