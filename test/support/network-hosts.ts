@@ -22,11 +22,17 @@ export interface NetHost {
   limit(bitsPerSecond: number): void;
   /** Its link is down. */
   cut(): void;
+  /** Its link is up again. */
+  mend(): void;
+  /** A firewall: nobody can open a connection to it; its own go through. */
+  refuseInbound(): void;
+  allowInbound(): void;
 }
 
 const PROGRAMS = [
   { program: '/usr/sbin/ip', packages: ['iproute2'] },
   { program: '/usr/sbin/tc', packages: ['iproute2'] },
+  { program: '/usr/sbin/nft', packages: ['nftables'] },
 ];
 
 /** Why there can be no network namespaces here, or undefined. */
@@ -83,6 +89,17 @@ function addHost(name: string, { bridge, address }: { bridge: string; address: s
       run('tc', '-n', name, 'qdisc', 'replace', 'dev', 'eth0', ...how);
     },
     cut: () => run('ip', '-n', name, 'link', 'set', 'eth0', 'down'),
+    mend: () => run('ip', '-n', name, 'link', 'set', 'eth0', 'up'),
+    refuseInbound: () => {
+      const chain = 'add chain inet wall in { type filter hook input priority 0 ; }';
+      for (const rule of [
+        'add table inet wall',
+        chain,
+        'add rule inet wall in iifname eth0 tcp flags & (syn|ack) == syn drop',
+      ])
+        run('ip', 'netns', 'exec', name, 'nft', rule);
+    },
+    allowInbound: () => run('ip', 'netns', 'exec', name, 'nft', 'delete table inet wall'),
   };
 }
 

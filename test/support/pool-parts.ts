@@ -3,6 +3,7 @@ import { QUIET } from '../../src/ground/claimant/session.ts';
 import type { Principal, Scope } from '../../src/server/access/principal.ts';
 import { openBlobs } from '../../src/server/blobs/blobs.ts';
 import { createLinks } from '../../src/server/pool/links.ts';
+import { createNeighbourHooks } from '../../src/server/pool/neighbours.ts';
 import type { Parts } from '../../src/server/pool/parts.ts';
 import { DEFAULT_SETTINGS, type PoolSettings } from '../../src/server/pool/settings.ts';
 import { createSignals } from '../../src/server/pool/signals.ts';
@@ -20,6 +21,7 @@ export async function poolParts(store: Store, settings: Partial<PoolSettings> = 
     signals: createSignals(store),
     tickets: createTickets(),
     links: createLinks('key', () => 'http://localhost'),
+    neighbours: createNeighbourHooks(),
     settings: { ...DEFAULT_SETTINGS, ...settings },
     version: 'test',
     dirty: () => undefined,

@@ -14,8 +14,8 @@ import type {
   RegisterRequest,
   Report,
 } from '../../src/ground/protocol/exchange.ts';
-import type { HoldsRequest, SourceRequest } from '../../src/ground/protocol/peer.ts';
 import type { TaskSpec } from '../../src/ground/protocol/spec.ts';
+import type { HoldsRequest, SourceRequest } from '../../src/ground/protocol/zone.ts';
 import { createTinyZone, type TinyZone } from './tiny-zone.ts';
 
 export interface PoolTask {

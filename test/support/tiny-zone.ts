@@ -1,6 +1,6 @@
 /** The part of the stand-in server that knows who of a zone has which blob, and signs tickets. */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import type { HoldsRequest, SourceReply, SourceRequest, Ticket } from '../../src/ground/protocol/peer.ts';
+import type { HoldsRequest, SourceReply, SourceRequest, Ticket } from '../../src/ground/protocol/zone.ts';
 
 export interface TinyZone {
   /** All questions so far. */

@@ -1,8 +1,9 @@
+import type { PeerRoutes } from '../../ground/protocol/peer-routes.ts';
 import type { Routes } from '../../ground/protocol/routes.ts';
 
 /**
  * The calls of the command line without their schemas, which take a fifth of a second to load.
- * A test holds this table equal to the one in `routes.ts`.
+ * A test holds this table equal to those in `routes.ts` and `peer-routes.ts`.
  */
 export const calls = {
   status: bare<'status'>('GET', '/status'),
@@ -46,8 +47,18 @@ export const calls = {
   tokens: bare<'tokens'>('GET', '/tokens'),
   createToken: bare<'createToken'>('POST', '/tokens'),
   revokeToken: bare<'revokeToken'>('DELETE', '/tokens/:id'),
+  peers: bare<'peers'>('GET', '/peers'),
+  peer: bare<'peer'>('GET', '/peers/:peer'),
+  connectPeer: bare<'connectPeer'>('POST', '/peers'),
+  trustPeer: bare<'trustPeer'>('POST', '/peers/:peer/trust'),
+  revokePeer: bare<'revokePeer'>('POST', '/peers/:peer/revoke'),
+  setPeerPriority: bare<'setPeerPriority'>('POST', '/peers/:peer/priority'),
+  setPeerTerms: bare<'setPeerTerms'>('PUT', '/peers/:peer/terms'),
+  pingPeer: bare<'pingPeer'>('POST', '/peers/:peer/ping'),
 };
 
-function bare<Name extends keyof Routes>(method: Routes[Name]['method'], path: Routes[Name]['path']): Routes[Name] {
-  return { method, path, summary: '' } as unknown as Routes[Name];
+type All = Routes & PeerRoutes;
+
+function bare<Name extends keyof All>(method: All[Name]['method'], path: All[Name]['path']): All[Name] {
+  return { method, path, summary: '' } as unknown as All[Name];
 }

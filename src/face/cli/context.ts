@@ -215,6 +215,10 @@ export interface ServeOptions {
   readonly insecure: boolean;
   /** How people reach the server; where it listens unless given. */
   readonly publicUrl?: string;
+  /** What neighbours call this server. */
+  readonly name?: string;
+  /** Where neighbours reach it; where it listens unless given. */
+  readonly peerAddress?: { readonly host: string; readonly port: number };
   /** The key of secret links is lost: the servers of this database begin with a new one. */
   readonly newLinkKey?: boolean;
   /** Ports of its own for clients of CouchDB, beside `/couchdb/`. */

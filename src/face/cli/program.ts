@@ -7,6 +7,7 @@ import { forgetCommand } from './commands/forget.ts';
 import { exportCommand, importCommand } from './commands/import-export.ts';
 import { jobCommand } from './commands/job.ts';
 import { logsCommand } from './commands/logs.ts';
+import { peerCommand } from './commands/peer.ts';
 import { pilotsCommand } from './commands/pilots.ts';
 import { projectCommand } from './commands/project.ts';
 import { restoreCommand } from './commands/restore.ts';
@@ -114,6 +115,7 @@ const COMMANDS = [
   workersCommand,
   pilotsCommand,
   projectCommand,
+  peerCommand,
   tokenCommand,
   importCommand,
   exportCommand,

@@ -19,7 +19,7 @@ import { MAX_BATCH } from '../protocol/limits.ts';
 import type { TaskSpec } from '../protocol/spec.ts';
 import { workerCalls } from '../protocol/worker-calls.ts';
 import { createBackoff } from './backoff.ts';
-import type { EndCause, Executor, LiveAttempt, Log } from './executor.ts';
+import type { EndCause, Executor, LiveAttempt, Log, Room } from './executor.ts';
 import { createHeldTable, type Held } from './held-table.ts';
 import { createLogOutbox } from './log-outbox.ts';
 import { toPlainReport } from './plain-report.ts';
@@ -68,6 +68,7 @@ export interface Claimant {
 
 interface InFlight {
   readonly number: number;
+  readonly room: Room;
   readonly sent: readonly Held[];
   readonly logs: readonly LogChunk[];
   readonly abort: AbortController;
@@ -190,8 +191,11 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   const exchange = async (over: Session): Promise<void> => {
     news = false;
     number += 1;
+    const room = executor.room();
+    if (room.claims > 0) executor.asking?.(room);
     const current: InFlight = {
       number,
+      room,
       sent: held.takeReady({ count: batchLimit, bytes: MAX_BODY_BYTES }),
       logs: output.take(now() < followUntil),
       abort: new AbortController(),
@@ -209,7 +213,9 @@ export function startClaimant(options: ClaimantOptions): Claimant {
       });
       inFlight.delete(current.number);
       if (over === session) carryOut(reply, current);
+      if (current.room.claims > 0) executor.asked?.(reply.claims.length);
     } catch (error) {
+      if (current.room.claims > 0) executor.asked?.(0);
       inFlight.delete(current.number);
       held.putBack(current.sent);
       output.putBack(current.logs);
@@ -221,7 +227,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   };
 
   const toRequest = (current: InFlight, over: Session): ExchangeRequest => {
-    const room = executor.room();
+    const { room } = current;
     return {
       number: current.number,
       held: held.list(),
@@ -229,7 +235,8 @@ export function startClaimant(options: ClaimantOptions): Claimant {
       free: room.offer,
       maxClaims: mode === 'work' ? Math.min(room.claims + room.ahead, MAX_BATCH) : 0,
       ...(room.ahead > 0 && mode === 'work' ? { ahead: Math.min(room.ahead, MAX_BATCH) } : {}),
-      waitSeconds: Math.min(options.pollSeconds ?? 25, over.heartbeatSeconds * 0.8),
+      ...(room.bins && mode === 'work' ? { bins: [...room.bins] } : {}),
+      waitSeconds: Math.min(room.waitSeconds ?? options.pollSeconds ?? 25, over.heartbeatSeconds * 0.8),
       knownSpecs: specs.known(),
       ...(current.logs.length > 0 ? { logs: [...current.logs] } : {}),
     };
@@ -248,7 +255,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     followUntil = now() + reply.followSeconds * 1000;
     if (current.sent.length > 0) batchLimit = MAX_BATCH;
     if (reply.instruction !== 'work') follow(reply.instruction);
-    const silent = reply.answers.length + reply.claims.length + reply.drop.length === 0;
+    const silent = reply.answers.length + reply.claims.length + reply.drop.length === 0 && !current.room.waitSeconds;
     if (silent && current.number === number && now() - current.since < TOO_SOON_MS) pause(TOO_SOON_MS);
   };
 

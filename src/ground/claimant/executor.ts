@@ -1,5 +1,5 @@
 /** What a claimant needs from whoever carries out its attempts: local programs, a null runner of a bench, a site agent. */
-import type { Claim, HeldAttempt, LogChunk, Offer, Report } from '../protocol/exchange.ts';
+import type { Bin, Claim, HeldAttempt, LogChunk, Offer, Report } from '../protocol/exchange.ts';
 import type { TaskSpec } from '../protocol/spec.ts';
 
 /**
@@ -32,12 +32,20 @@ export interface Room {
   readonly claims: number;
   readonly ahead: number;
   readonly patient: boolean;
+  /** Of a server that claims for its workers, in place of `offer`. */
+  readonly bins?: readonly Bin[];
+  /** So long the server may wait with an answer to this, rather than as long as a poll is open. */
+  readonly waitSeconds?: number;
 }
 
 export interface Executor {
   /** Starts an attempt now, or as soon as there is room for it. */
   start(claim: Claim, spec: TaskSpec): LiveAttempt;
   room(): Room;
+  /** An exchange goes out that asks for this. */
+  asking?(room: Room): void;
+  /** An exchange that asked for something is over: so much it brought. */
+  asked?(claims: number): void;
   /** The server has the report: what was kept for it (a sandbox) may go. Also called for what was dropped. */
   settled(task: string, attempt: number): void;
   /** Tells the claimant that there is more room than before. Set by the claimant. */

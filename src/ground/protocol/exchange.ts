@@ -2,11 +2,12 @@ import Type from 'typebox';
 import { Checkpoint, CheckpointId } from './checkpoint.ts';
 import { SiteState } from './job.ts';
 import { MAX_BATCH } from './limits.ts';
-import { ShareAddresses } from './peer.ts';
+import { Home } from './peer.ts';
 import { Bytes, Count, closed, DigestText, Name, nullable, Seconds, TaskIdText, Time } from './schema.ts';
 import { InputFile, TaskSpec } from './spec.ts';
 import { OutputFile, Progress } from './task.ts';
 import { FailureReason } from './task-state.ts';
+import { ShareAddresses } from './zone.ts';
 
 export { INLINE_LOG_BYTES, MAX_BATCH, PROTOCOL_VERSION } from './limits.ts';
 
@@ -18,6 +19,15 @@ export const Offer = closed({
   named: Type.Record(Type.String({ maxLength: 64 }), Count),
 });
 export type Offer = Type.Static<typeof Offer>;
+
+/** Workers of a neighbour that are alike, as large as one of them is, and what they have free. */
+export const Bin = closed({
+  total: Offer,
+  free: Offer,
+  labels: Type.Record(Type.String({ maxLength: 64 }), Type.String({ maxLength: 256 })),
+  remainingSeconds: nullable(Seconds),
+});
+export type Bin = Type.Static<typeof Bin>;
 
 /** A worker says what it is. `kinds`: does it run commands, take bare payloads, or send jobs to sites. `endsAt`: the end of its wall time. */
 export const RegisterRequest = closed({
@@ -144,6 +154,8 @@ export const ExchangeRequest = closed({
    * the worker takes tasks for so many cpus more. They wait at the worker, which gives back what it cannot start soon.
    */
   ahead: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_BATCH })),
+  /** Of a neighbour, in place of `free`: what it claims must fit into one of them. */
+  bins: Type.Optional(Type.Array(Bin, { maxItems: 200 })),
   waitSeconds: Type.Number({ minimum: 0, maximum: 120 }),
   /** Specs that the worker still has need not be sent again. */
   knownSpecs: Type.Optional(Type.Array(Type.Integer(), { maxItems: 1000 })),
@@ -163,6 +175,8 @@ export const Claim = closed({
   checkpoints: Type.Optional(Type.Array(Checkpoint)),
   /** It cannot be begun, because of this: to be reported as `input-failed`. */
   fault: Type.Optional(Type.String()),
+  /** It is borrowed: this is what it is called where it belongs. */
+  home: Type.Optional(Home),
 });
 export type Claim = Type.Static<typeof Claim>;
 

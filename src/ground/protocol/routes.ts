@@ -5,7 +5,6 @@ import { CheckpointReply, CheckpointRequest } from './checkpoint.ts';
 import { ExchangeReply, ExchangeRequest, RegisterReply, RegisterRequest } from './exchange.ts';
 import { JobDetail, JobPage, JobProcesses, JobRecord, JobRequest, JobView, RecordReply } from './job.ts';
 import { LinkParams, LinkResults, LinkView } from './job-link.ts';
-import { HoldsRequest, SourceReply, SourceRequest, TicketKeys } from './peer.ts';
 import { PilotSettingsRequest, PilotsView, SiteName } from './pilot.ts';
 import {
   ProjectCredentials,
@@ -39,6 +38,7 @@ import { ChangedReply, ResultsPage, Selection, TaskDetail, TaskPage, WhyReply } 
 import { TaskStatus } from './task-state.ts';
 import { NewToken, TokenRequest, TokenView } from './token.ts';
 import { WorkerSelection, WorkerView } from './worker.ts';
+import { HoldsRequest, SourceReply, SourceRequest, TicketKeys } from './zone.ts';
 
 const SubmissionParams = closed({ id: Type.Integer({ minimum: 1 }) });
 const TaskParams = closed({ id: Type.String({ maxLength: 32 }) });

@@ -40,8 +40,16 @@ export async function listen(app: FastifyInstance, wish: ListenWish, files: Serv
 function keep(app: FastifyInstance, host: string, insteadOf: number | null, files: ServerFiles): Address {
   const address = app.server.address();
   if (address === null || typeof address === 'string') throw new Error('the server has no address');
+  const kept = files.keptPort();
+  if (kept !== undefined && kept !== address.port) files.keepEarlierPorts(earlierPorts(kept, address.port, files));
   files.keepPort(address.port);
   return { host, port: address.port, insteadOf };
+}
+
+const MOST_EARLIER = 4;
+
+function earlierPorts(left: number, now: number, files: ServerFiles): number[] {
+  return [...new Set([left, ...files.earlierPorts()])].filter((port) => port !== now).slice(0, MOST_EARLIER);
 }
 
 function taken(port: number, host: string, kept: boolean): PilotageError {

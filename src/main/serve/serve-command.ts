@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
@@ -15,6 +16,7 @@ import { DEFAULT_COPY_SETTINGS } from '../../server/backup/settings.ts';
 import { openBlobs } from '../../server/blobs/blobs.ts';
 import { registerCouchdb } from '../../server/couchdb/face.ts';
 import { openFace } from '../../server/couchdb/open-face.ts';
+import { registerFederation } from '../../server/federation/routes.ts';
 import { registerApi } from '../../server/http/api.ts';
 import { registerDocuments } from '../../server/http/documents.ts';
 import { registerHealth } from '../../server/http/health.ts';
@@ -23,6 +25,7 @@ import { registerPages } from '../../server/http/pages.ts';
 import type { Notices } from '../../server/notices/notices.ts';
 import { startKeeper } from '../../server/pool/keeper.ts';
 import { createLinks } from '../../server/pool/links.ts';
+import { createNeighbourHooks } from '../../server/pool/neighbours.ts';
 import type { Parts } from '../../server/pool/parts.ts';
 import { createPool } from '../../server/pool/pool.ts';
 import { startBlobRemover } from '../../server/pool/remove-blobs.ts';
@@ -36,12 +39,15 @@ import { createListener } from '../../server/web/listener.ts';
 import { VERSION } from '../version.ts';
 import { type Certificate, readCertificate } from './certificate.ts';
 import { type CouchdbPorts, openCouchdbPorts, refuseOpenCouchdb } from './couchdb-ports.ts';
+import { type EarlierPorts, listenAtEarlierPorts } from './earlier-ports.ts';
 import { faultOfSpec } from './fault-of-spec.ts';
 import { readIdentity } from './identity-files.ts';
 import { linkKey } from './link-key.ts';
 import { type Address, isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
+import { neighbourDoor } from './open-neighbours.ts';
 import { openNotices } from './open-notices.ts';
+import { placesOf, usualName } from './peer-identity.ts';
 import { serverFiles } from './server-files.ts';
 
 /** Where `npm run build` puts the web pages, as seen from the compiled file. */
@@ -122,6 +128,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     signals: createSignals(store),
     tickets,
     links: createLinks(await linkKey({ options, store, files, log }), () => publicUrl),
+    neighbours: createNeighbourHooks(),
     settings,
     version: VERSION,
     closing: closing.signal,
@@ -140,7 +147,15 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const imports = createImports(parts, faultOfSpec);
 
   const certificate = await certificateOf(options);
-  const app = createListener({ access, log, tls: certificate });
+  const door = neighbourDoor();
+  const neighbour = (raw: IncomingMessage) => door.federation?.principalOf(raw);
+  const app = createListener({
+    access,
+    log,
+    tls: certificate,
+    neighbour,
+    relay: (...asked) => door.find().relay(...asked),
+  });
   registerDocuments(app, VERSION);
   registerMetrics(app, pool);
   registerHealth(app, store);
@@ -148,10 +163,12 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const users = createUsers(store, () => performance.now());
   let where: CouchdbPorts['where'] = { ports: [], certificate: null };
   registerApi(app, { pool, access, couchdb: { users, where: () => where }, copies, imports, spool });
+  registerFederation(app, door.find);
   const face = openFace({ parts, pool, access, users, directory: join(options.data, 'views'), log });
   registerCouchdb(app, face.house, '/couchdb');
   let couchdb: CouchdbPorts | undefined;
   let notices: Notices | undefined;
+  let earlier: EarlierPorts | undefined;
   try {
     const address = await listen(app, { host, port: options.listen?.port }, files);
     couchdb = await openCouchdbPorts({ options, access, log, house: face.house, certificate });
@@ -161,6 +178,10 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
     sayWhere(url, certificate, address.insteadOf, options);
     notices = openNotices({ options, store, log, serverId: id, settings, links: parts.links });
+    const places = options.peerAddress ? [options.peerAddress] : placesOf(address.host, address.port);
+    const name = options.name ?? usualName();
+    await door.open({ parts, app, data: options.data, files, serverId: id, name, places: () => places });
+    earlier = listenAtEarlierPorts({ host, files, log, door });
     for (const one of couchdb.urls) process.stdout.write(`  for clients of CouchDB: ${one}\n`);
     const workers = await startLocalWorkers({
       count: options.workers,
@@ -178,6 +199,8 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     return 0;
   } finally {
     closing.abort();
+    earlier?.close();
+    await door.stop();
     await Promise.all([app.close(), couchdb?.close()]);
     await Promise.all([keeper.stop(), remover.stop(), imports.stop(), face.close(), notices?.stop()]);
   }

@@ -152,5 +152,8 @@ async function identifyTask(store: Store, token: string): Promise<Principal | st
     const { projects } = found.pilot;
     return { name: `pilot-${key.submission}`, tokenId: 0, scopes: ['work'], projects, pilot: key.submission };
   }
-  return { name: found.owner, tokenId: 0, scopes: ['submit', 'read'], projects: [found.project], task: key };
+  const principal = { name: found.owner, tokenId: 0, projects: [found.project], task: key } as const;
+  // What a borrowed task may do it may do at its home.
+  if (found.isBorrowed) return { ...principal, scopes: [], isBorrowed: true };
+  return { ...principal, scopes: ['submit', 'read'] };
 }

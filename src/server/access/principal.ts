@@ -11,8 +11,12 @@ export interface Principal {
   readonly projects: readonly string[] | null;
   /** Set for the program of a running task, which has a credential of its own. */
   readonly task?: TaskKey;
+  /** The task is borrowed from a neighbour: what its program asks is asked there. */
+  readonly isBorrowed?: boolean;
   /** Set for a pilot: the submission that it came as. */
   readonly pilot?: number;
+  /** Set for a neighbour, which asks over its link: its id, and the projects whose tasks it may have. */
+  readonly peer?: { readonly id: string; readonly projectIds: readonly number[] };
 }
 
 /** Passes, or says which token would be needed. */

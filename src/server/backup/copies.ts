@@ -90,7 +90,12 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
     async startExport(who, project) {
       requireScope(who, 'read');
       requireScope(who, 'submit');
-      return start(who, 'export', (await projectOf(parts, who, project)).id);
+      const { id, peer_id: peer } = await projectOf(parts, who, project);
+      if (peer === null) return start(who, 'export', id);
+      throw new PilotageError(
+        'wrong-state',
+        `the tasks of '${project}' are a neighbour's, and only borrowed: export it there`,
+      );
     },
     async database(who, id) {
       const { project_id: projectId } = await open(who, id);

@@ -3,7 +3,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { errorCodes, type FastifyInstance, type FastifyRequest } from 'fastify';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { MAX_PACK_BYTES, parsePack } from '../../ground/protocol/blob-pack.ts';
-import { API, type ReplyOf, type Route } from '../../ground/protocol/route.ts';
+import { NEIGHBOUR_CALLS } from '../../ground/protocol/peer-routes.ts';
+import type { ReplyOf } from '../../ground/protocol/route.ts';
 import { type Routes, routes } from '../../ground/protocol/routes.ts';
 import type { Access } from '../access/access.ts';
 import { requireScope } from '../access/principal.ts';
@@ -12,11 +13,11 @@ import type { Imports } from '../backup/imports.ts';
 import type { Pool } from '../pool/pool.ts';
 import { time, timeOrNull } from '../pool/views.ts';
 import type { TokenRow } from '../store/verbs/tokens.ts';
+import type { Handlers } from '../web/handlers.ts';
+import { registerRoutes } from '../web/register-routes.ts';
 import { type CopyHandlers, copyHandlers } from './copy-handlers.ts';
 import { type CouchdbDoor, makeCredentials } from './credentials.ts';
 import { type FrontHandlers, frontHandlers } from './front-handlers.ts';
-import type { Call, Handlers } from './handlers.ts';
-import { schemaOf } from './route-schema.ts';
 import { sendBytes } from './send-bytes.ts';
 
 export interface ApiParts {
@@ -43,55 +44,7 @@ export function registerApi(app: FastifyInstance, parts: ApiParts): void {
     ...frontHandlers(pool, spool),
     ...copyHandlers(parts.copies, parts.imports),
   };
-  for (const [name, route] of Object.entries(routes) as [keyof Routes, Route][]) {
-    const handler = handlers[name] as (call: Call<Route>) => Promise<unknown>;
-    app.route({
-      method: route.method,
-      url: API + route.path,
-      schema: schemaOf(route, name),
-      // Bytes are streamed, and verified by their digest: how many there may be is the disk's business.
-      ...(route.raw === 'in' ? { bodyLimit: Number.MAX_SAFE_INTEGER } : {}),
-      config: { open: route.open === true, form: route.alsoAsForm === true },
-      ...(route.query ? { preValidation: readQuery } : {}),
-      ...(route.params ? { preParsing: readId(route) } : {}),
-      handler: async (request, reply) => {
-        const { params, query, body, principal } = request;
-        const answer = await handler({ who: principal, params, query, body, request, reply } as unknown as Call<Route>);
-        if (reply.sent || answer === reply) return reply;
-        return reply.code(route.status ?? 200).send(answer);
-      },
-    });
-  }
-}
-
-async function readQuery(request: FastifyRequest): Promise<void> {
-  request.query = fromText(request.query);
-}
-
-function readId(route: Route) {
-  return async (request: FastifyRequest): Promise<void> => {
-    request.params = idAsNumber(route, request.params);
-  };
-}
-
-/** In an address everything is text: what reads as a number or a truth value is meant as one, where the schema says so. */
-function fromText(query: unknown): Record<string, unknown> {
-  const texts = new Set(['project', 'after', 'state', 'stream', 'upload', 'service']);
-  return Object.fromEntries(
-    Object.entries(query as Record<string, string>).map(([key, value]) => {
-      if (texts.has(key)) return [key, value];
-      if (value === 'true' || value === 'false') return [key, value === 'true'];
-      return [key, value !== '' && Number.isFinite(Number(value)) ? Number(value) : value];
-    }),
-  );
-}
-
-function idAsNumber(route: Route, params: unknown): unknown {
-  const { id } = params as { id?: string };
-  const wanted = (route.params as { properties?: { id?: { type?: string } } }).properties?.id?.type;
-  return wanted === 'integer' && id !== undefined && /^\d+$/.test(id)
-    ? { ...(params as object), id: Number(id) }
-    : params;
+  registerRoutes(app, routes, handlers, NEIGHBOUR_CALLS);
 }
 
 function createHandlers(

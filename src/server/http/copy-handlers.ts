@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { giveBackWhenSent } from '../../ground/content/give-back.ts';
 import type { Copies } from '../backup/copies.ts';
 import type { Imports } from '../backup/imports.ts';
-import type { Handlers } from './handlers.ts';
+import type { Handlers } from '../web/handlers.ts';
 import { sendBytes } from './send-bytes.ts';
 
 export type CopyHandlers = Pick<

@@ -1,9 +1,10 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import fastify, { type FastifyInstance } from 'fastify';
-import { API } from '../../ground/protocol/route.ts';
+import { peerRoutes } from '../../ground/protocol/peer-routes.ts';
+import { API, type Route } from '../../ground/protocol/route.ts';
 import { routes } from '../../ground/protocol/routes.ts';
-import { schemaOf } from './route-schema.ts';
+import { schemaOf } from '../web/route-schema.ts';
 
 /** A listener of its own that only describes the API. It is never given a socket. */
 export async function describeApi(version: string): Promise<FastifyInstance> {
@@ -25,7 +26,7 @@ export async function describeApi(version: string): Promise<FastifyInstance> {
     staticCSP: true,
     uiConfig: { validatorUrl: null } as object,
   });
-  for (const [name, route] of Object.entries(routes)) {
+  for (const [name, route] of Object.entries({ ...routes, ...peerRoutes }) as [string, Route][]) {
     app.route({
       method: route.method,
       url: API + route.path,

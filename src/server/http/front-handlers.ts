@@ -6,7 +6,7 @@ import { inLanes } from '../../ground/content/in-lanes.ts';
 import type { Routes } from '../../ground/protocol/routes.ts';
 import { requireScope } from '../access/principal.ts';
 import type { Pool } from '../pool/pool.ts';
-import type { Call, Handlers } from './handlers.ts';
+import type { Call, Handlers } from '../web/handlers.ts';
 import { sendBytes } from './send-bytes.ts';
 
 export type FrontHandlers = Pick<

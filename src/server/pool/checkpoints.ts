@@ -28,5 +28,7 @@ export async function keepCheckpoint(parts: Parts, who: Principal, facts: Checkp
     files: JSON.stringify(facts.files),
     digests: facts.files.map((file) => file.digest),
   });
+  const { attempt, number, files } = facts;
+  if (answer === 'kept') parts.neighbours.checkpointed({ submission, idx: index, attempt, number, files });
   return { answer };
 }

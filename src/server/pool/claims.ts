@@ -28,6 +28,8 @@ export interface ClaimExtras {
   readonly from?: readonly File[];
   readonly fault?: string;
   readonly checkpoints?: readonly { attempt: number; number: number; files: unknown }[];
+  /** Of a borrowed task: what it is called where it belongs. */
+  readonly home?: unknown;
 }
 
 /** More files than this from other tasks are no inputs of one task any more. */
@@ -40,8 +42,14 @@ export async function claimExtras(parts: Parts, claims: readonly GivenTask[]): P
     const key = formatTaskId(claim.submission_id, claim.idx);
     extras.set(key, { ...extras.get(key), ...more });
   };
+  const borrowed = claims.filter((claim) => (claim.extras & EXTRAS.borrowed) !== 0);
+  for (const [claim, facts] of await borrowedFacts(parts, borrowed)) add(claim, facts);
   const withCheckpoints = claims.filter((claim) => (claim.extras & EXTRAS.checkpoint) !== 0);
-  for (const [claim, checkpoints] of await checkpointsOf(parts, withCheckpoints)) add(claim, { checkpoints });
+  for (const [claim, checkpoints] of await checkpointsOf(parts, withCheckpoints)) {
+    // Of a borrowed task the home's come with it; newer ones of attempts here come first.
+    const older = extras.get(formatTaskId(claim.submission_id, claim.idx))?.checkpoints ?? [];
+    add(claim, { checkpoints: [...checkpoints, ...older] });
+  }
   const withFrom = claims.filter((claim) => (claim.extras & EXTRAS.from) !== 0);
   const specs = await specsOf(parts, withFrom);
   for (const claim of withFrom) {
@@ -65,6 +73,13 @@ async function isAnswered(parts: Parts, claim: GivenTask, spec: SpecFacts, from:
     graceMs: parts.settings.blobGraceMs,
   });
   return answer === 'answered';
+}
+
+/** What came with the claim of a borrowed task, to be handed on as it was. */
+async function borrowedFacts(parts: Parts, claims: readonly GivenTask[]) {
+  const keys = claims.map((claim) => ({ submission: claim.submission_id, idx: claim.idx }));
+  const rows = await parts.store.findBorrowed({ keys });
+  return rows.map((row) => [row, JSON.parse(row.facts) as ClaimExtras] as const);
 }
 
 async function checkpointsOf(parts: Parts, claims: readonly GivenTask[]) {

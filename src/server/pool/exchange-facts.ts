@@ -1,5 +1,6 @@
 import type { Capacity } from '../core/shape.ts';
 import type { Reason, ReportOutcome } from '../core/task.ts';
+import type { Bin } from '../store/verbs/exchange.ts';
 import type { Answer } from '../store/verbs/report-attempts.ts';
 import type { NamedFile } from './trees.ts';
 
@@ -25,6 +26,7 @@ export interface ExchangeFacts {
   readonly free: Capacity;
   readonly maxClaims: number;
   readonly ahead?: number | undefined;
+  readonly bins?: readonly Bin[] | undefined;
   readonly waitSeconds: number;
   readonly knownSpecs?: readonly number[] | undefined;
 }
@@ -68,6 +70,7 @@ export interface ExchangeAnswer {
     from?: unknown;
     fault?: string;
     checkpoints?: unknown;
+    home?: unknown;
   }[];
   readonly specs: Readonly<Record<string, unknown>>;
   readonly drop: readonly { task: string; attempt: number }[];

@@ -1,5 +1,6 @@
 import { ERROR_CODES, PilotageError } from '../../ground/base/errors.ts';
 import { formatTaskId, parseTaskId } from '../../ground/base/task-id.ts';
+import type { Principal } from '../access/principal.ts';
 import { attemptSecret } from '../store/secrets.ts';
 import type { ExchangeInput, ExchangeResult } from '../store/verbs/exchange.ts';
 import type { ClaimExtras } from './claims.ts';
@@ -22,14 +23,18 @@ interface SessionMemory {
 
 export interface Exchanges {
   /** Resolves when there is something to say, or after the time that the worker is willing to wait. */
-  exchange(session: string, secret: string, facts: ExchangeFacts, gone: AbortSignal): Promise<ExchangeAnswer>;
+  exchange(
+    asking: { readonly session: string; readonly secret: string; readonly peer?: Principal['peer'] | undefined },
+    facts: ExchangeFacts,
+    gone: AbortSignal,
+  ): Promise<ExchangeAnswer>;
   forget(session: string): void;
 }
 
 export function createExchanges(parts: Parts): Exchanges {
   const sessions = new Map<string, SessionMemory>();
   return {
-    async exchange(session, secret, facts, gone) {
+    async exchange({ session, secret, peer }, facts, gone) {
       const memory = memoryOf(sessions, session);
       if (memory.poll && memory.poll.number <= facts.number) memory.poll.end();
       const superseded = new AbortController();
@@ -38,13 +43,10 @@ export function createExchanges(parts: Parts): Exchanges {
       try {
         await knowOutputs(parts, facts.reports);
         const ends = AbortSignal.any([gone, superseded.signal, parts.closing]);
-        const done = await untilSomething(
-          parts,
-          toExchangeInput(parts, session, secret, facts),
-          facts.waitSeconds,
-          memory,
-          ends,
-        );
+        const neighbour = peer && { bins: facts.bins ?? [], projects: peer.projectIds };
+        const input = { ...toExchangeInput(parts, session, secret, facts), neighbour };
+        const passedOn = peer && facts.bins ? parts.neighbours.asks({ peer: peer.id, bins: facts.bins }) : undefined;
+        const done = await untilSomething(parts, input, facts.waitSeconds, memory, ends).finally(() => passedOn?.());
         return await toAnswer(parts, secret, facts, done);
       } finally {
         if (memory.poll === poll) memory.poll = undefined;

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
-import { parseDigest } from '../../ground/base/digest.ts';
+import { type Digest, parseDigest } from '../../ground/base/digest.ts';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { formatSize } from '../../ground/base/size.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
 import type { Received } from '../blobs/blobs.ts';
+import type { ProjectRow } from '../store/verbs/projects.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
 
@@ -86,9 +87,20 @@ export async function putBlob(
   const digest = parseDigest(to.digest);
   if (!(await parts.store.findBlob({ projectId: id, digest })))
     await roomOf(parts, { id, project: to.project }, upload.offset + (upload.length ?? 0));
-  const received = await parts.blobs.receive({ digest, id: upload.id ?? randomUUID(), offset: upload.offset, bytes });
+  const { id: name = randomUUID(), offset } = upload;
+  await takeIn(parts, { id, name: to.project }, digest, { id: name, offset, bytes });
+}
+
+/** Resolves when a project has the bytes, verified and on disk. Who may bring them has been asked. */
+export async function takeIn(
+  parts: Parts,
+  project: { readonly id: number; readonly name: string },
+  digest: Digest,
+  upload: { readonly id: string; readonly offset: number; readonly bytes: Readable },
+): Promise<void> {
+  const received = await parts.blobs.receive({ digest, ...upload });
   try {
-    await add(parts, { id, project: to.project }, [{ digest, size: received.size }], received);
+    await add(parts, { id: project.id, project: project.name }, [{ digest, size: received.size }], received);
   } finally {
     await received.discard();
   }
@@ -177,10 +189,16 @@ export async function uploadState(
 
 export async function getBlob(parts: Parts, who: Principal, project: string, digest: string, start: number) {
   requireAny(who);
-  const { id } = await projectOf(parts, who, project);
-  const known = await parts.store.findBlob({ projectId: id, digest });
+  const row = await projectOf(parts, who, project);
+  const known = await bringBlob(parts, row, digest);
   if (!known) throw new PilotageError('not-found', `project '${project}' has no bytes ${digest}`);
   return readBlob(parts, digest, start);
+}
+
+/** Is it here? What belongs to a borrowed task is fetched from where that came from. */
+export async function bringBlob(parts: Parts, project: ProjectRow, digest: string): Promise<boolean> {
+  if (await parts.store.findBlob({ projectId: project.id, digest })) return true;
+  return project.peer_id !== null && (await parts.neighbours.fetch(project, parseDigest(digest)));
 }
 
 /** What the store lost is asked for again when a client comes that has it. */

@@ -2,6 +2,7 @@ import type { Log } from '../../ground/base/log.ts';
 import type { Blobs } from '../blobs/blobs.ts';
 import type { Store } from '../store/store.ts';
 import type { Links } from './links.ts';
+import type { NeighbourHooks } from './neighbours.ts';
 import type { PoolSettings } from './settings.ts';
 import type { Signals } from './signals.ts';
 import type { Tickets } from './tickets.ts';
@@ -13,6 +14,7 @@ export interface Parts {
   readonly signals: Signals;
   readonly tickets: Tickets;
   readonly links: Links;
+  readonly neighbours: NeighbourHooks;
   readonly settings: PoolSettings;
   readonly version: string;
   /** Says that counts are to be folded soon. */

@@ -131,7 +131,7 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
     register: (who: Principal, worker: RegisterFacts) => register(parts, who, worker, options.protocol),
     exchange: (who: Principal, session: string, secret: string, facts: ExchangeFacts, gone: AbortSignal) => {
       requireScope(who, 'work');
-      return exchanges.exchange(session, secret, facts, gone);
+      return exchanges.exchange({ session, secret, peer: who.peer }, facts, gone);
     },
     async leave(who: Principal, session: string, secret: string): Promise<number> {
       requireScope(who, 'work');
@@ -228,12 +228,16 @@ async function register(parts: Parts, who: Principal, worker: RegisterFacts, pro
     remainingSeconds: worker.remainingSeconds,
     batchHold: worker.batchHold === true,
     pilot: who.pilot ?? null,
+    peer: who.peer?.id ?? null,
     replaces: worker.replaces ? toOldSession(worker.replaces) : null,
     lease: parts.settings,
   });
   parts.dirty();
   parts.signals.queued();
-  parts.log.info({ worker: `w${number}`, name: worker.name, host: worker.host }, 'a worker registered');
+  parts.log.info(
+    { worker: `w${number}`, name: worker.name, host: worker.host },
+    who.peer ? 'a neighbour registered as a worker' : 'a worker registered',
+  );
   return {
     worker: `w${number}`,
     session,
@@ -260,6 +264,8 @@ async function projectsOf(
   who: Principal,
   wanted: readonly string[] | undefined,
 ): Promise<number[] | null> {
+  // What a neighbour may have is looked at with each exchange.
+  if (who.peer) return null;
   const names = wanted ?? who.projects;
   if (names === null) return null;
   const ids: number[] = [];

@@ -1,5 +1,6 @@
 import { PilotageError } from '../../ground/base/errors.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
+import { bringBlob } from './files.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
 
@@ -23,11 +24,12 @@ export interface WorkerKey {
 /** Whom a worker fetches a blob from. No peer in the answer: the server itself. */
 export async function findSource(parts: Parts, who: Principal, worker: WorkerKey, facts: SourceFacts) {
   requireScope(who, 'work');
-  const { id } = await projectOf(parts, who, facts.project);
+  const row = await projectOf(parts, who, facts.project);
+  if (row.peer_id !== null) await bringBlob(parts, row, facts.digest);
   const source = await parts.store.findSource({
     session: worker.session,
     sessionSecret: worker.secret,
-    projectId: id,
+    projectId: row.id,
     digest: facts.digest,
     faults: facts.faults ?? [],
     serverOnly: facts.serverOnly ?? false,

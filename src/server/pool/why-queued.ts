@@ -26,7 +26,10 @@ export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason
             numbers: { before },
           },
         ];
-  const pilots = await whyNoPilot(parts, shape, row.project);
+  const pilots = [
+    ...(await whyNoPilot(parts, shape, row.project)),
+    ...(await whyNoNeighbour(parts, shape, row.project)),
+  ];
   const able = working.filter((worker) => fits(shape, workerFacts(worker)));
   if (shape.kind === 'payload' && able.length === 0) return [NO_CLIENT, ...pilots, ...place, ...lossesOf(row)];
   if (rows.length === 0) {
@@ -49,6 +52,34 @@ export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason
       ? `${able.length} of ${working.length} workers could run it, and all of them are at work on other tasks`
       : `${able.length - busy} of ${working.length} workers could run it and have nothing else to do: one will take it in a moment`;
   return [{ code: 'workers-busy', text, numbers }, ...(busy === able.length ? pilots : []), ...place, ...lossesOf(row)];
+}
+
+/** Neighbours take what their workers have room for, once nothing of their own is left. */
+async function whyNoNeighbour(parts: Parts, shape: Shape, project: string): Promise<Reason[]> {
+  if (shape.kind !== 'command') return [];
+  const trusted = (await parts.store.listPeers()).filter(({ state }) => state === 'trusted');
+  if (trusted.length === 0) return [];
+  const mayHave = trusted.filter(({ terms }) => {
+    const { send } = JSON.parse(terms) as { send?: readonly string[] };
+    return !send || send.includes(project);
+  });
+  const numbers = { neighbours: trusted.length, mayHave: mayHave.length };
+  if (mayHave.length === 0)
+    return [
+      {
+        code: 'not-sent',
+        text: `tasks of project '${project}' may go to none of ${trusted.length} neighbours: 'pilotage peer lend' says which may`,
+        numbers,
+      },
+    ];
+  const names = mayHave.map(({ name }) => name).join(', ');
+  return [
+    {
+      code: 'neighbours',
+      text: `${names} would take it once a worker there is free that has what it asks for, and nothing of their own waits`,
+      numbers,
+    },
+  ];
 }
 
 const NO_CLIENT: Reason = {

@@ -350,6 +350,29 @@ create index letters_ended on letters (ended_at) where ended_at is not null;
 create table notices (id $ID, letter_id bigint not null, at bigint not null, facts text not null);
 create index notices_of on notices (letter_id, id);
 `,
+  // Neighbours. A project with a `peer_id` holds tasks borrowed from there: `home` says what it is called at its home, and
+  // by which way it came. `borrowed` ties each such task to the attempt of the neighbour's that it carries out; `sealed`
+  // is that attempt's secret under a key that is not in the database. `handed` names the run of a server that reports it.
+  `
+create table peers (
+  id text primary key, name text not null unique, certificate text not null,
+  state text not null check (state in ('sent', 'received', 'trusted', 'revoked', 'ending')),
+  priority bigint not null, places text not null, version text, terms text not null default '{}', their_terms text,
+  since bigint not null, seen_at bigint, error text,
+  lent_ms bigint not null default 0, borrowed_ms bigint not null default 0,
+  session text, session_secret text
+) $CLUSTERED;
+create table peer_leader (one bigint primary key, server_id text not null, until bigint not null) $CLUSTERED;
+alter table projects add column peer_id text;
+alter table projects add column home text;
+alter table workers add column peer_id text;
+create table borrowed (
+  submission_id bigint not null, idx bigint not null, peer_id text not null, task text not null, attempt bigint not null,
+  sealed text not null, facts text not null, taken_at bigint not null, handed text,
+  primary key (submission_id, idx)
+) $CLUSTERED;
+create index borrowed_peer on borrowed (peer_id);
+`,
   // Backups, exports and imports under way: until then no file goes, and what an import brought is kept out of sight.
   `
 create table holds (

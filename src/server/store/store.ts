@@ -3,6 +3,7 @@ import type { DumpWish, Snapshot } from './dump/snapshot.ts';
 import * as answers from './verbs/answer-claimed.ts';
 import { balancePilots } from './verbs/balance-pilots.ts';
 import * as blobs from './verbs/blobs.ts';
+import * as borrowed from './verbs/borrowed.ts';
 import { changeServiceJobs } from './verbs/change-service-jobs.ts';
 import * as checkpoints from './verbs/checkpoints.ts';
 import * as databases from './verbs/databases.ts';
@@ -18,6 +19,7 @@ import * as jobs from './verbs/jobs.ts';
 import { leaveService } from './verbs/leave-service.ts';
 import * as linkedJobs from './verbs/linked-jobs.ts';
 import { mergeRecord } from './verbs/merge-record.ts';
+import * as peers from './verbs/peers.ts';
 import * as pilots from './verbs/pilots.ts';
 import { pollService } from './verbs/poll-service.ts';
 import * as projects from './verbs/projects.ts';
@@ -32,6 +34,7 @@ import * as serviceJobs from './verbs/service-jobs.ts';
 import * as services from './verbs/services.ts';
 import { tellSilentHosts } from './verbs/silent-hosts.ts';
 import * as submissions from './verbs/submissions.ts';
+import { findDemand, findSupply } from './verbs/supply.ts';
 import * as tokens from './verbs/tokens.ts';
 import * as users from './verbs/users.ts';
 import { wishServiceJobs } from './verbs/wish-service-jobs.ts';
@@ -119,6 +122,24 @@ export const WRITE_VERBS = {
   setTokenLimits: databases.setTokenLimits,
   putUser: users.putUser,
   removeUser: users.removeUser,
+  requestPeer: peers.requestPeer,
+  trustPeer: peers.trustPeer,
+  acceptTrust: peers.acceptTrust,
+  revokePeer: peers.revokePeer,
+  forgetPeer: peers.forgetPeer,
+  setPeerPriority: peers.setPeerPriority,
+  setPeerTerms: peers.setPeerTerms,
+  notePeer: peers.notePeer,
+  notePeerContact: peers.notePeerContact,
+  keepPeerSession: peers.keepPeerSession,
+  leadPeers: peers.leadPeers,
+  leavePeers: peers.leavePeers,
+  dropPeerSessions: workers.dropPeerSessions,
+  borrowTasks: borrowed.borrowTasks,
+  takeEnded: borrowed.takeEnded,
+  settleBorrowed: borrowed.settleBorrowed,
+  giveBackBorrowed: borrowed.giveBackBorrowed,
+  endBorrowed: borrowed.endBorrowed,
 } as const;
 
 /** Verbs that only look. They see everything that was acknowledged before they were called. */
@@ -176,6 +197,14 @@ export const READ_VERBS = {
   changeHorizon: changes.changeHorizon,
   findUser: users.findUser,
   listUsers: users.listUsers,
+  listPeers: peers.listPeers,
+  countPeerTasks: peers.countPeerTasks,
+  listBorrowed: borrowed.listBorrowed,
+  findBorrowed: borrowed.findBorrowed,
+  borrowedProgress: borrowed.borrowedProgress,
+  borrowedLoad: borrowed.borrowedLoad,
+  findSupply,
+  findDemand,
 } as const;
 
 type Verb<F> = F extends (db: Db, input: infer Input) => infer Result

@@ -26,7 +26,7 @@ export interface TaskRow {
 }
 
 /** Bits of `submissions.extras`: what is more to do at a claim or report of such a task. */
-export const EXTRAS = { from: 1, checkpoint: 2, reuse: 4 } as const;
+export const EXTRAS = { from: 1, checkpoint: 2, reuse: 4, borrowed: 8 } as const;
 
 /** The columns of `TaskRow`, from tasks as `t` joined with submissions as `s`. */
 export const TASK_ROW: Sql = sql`t.submission_id, t.idx, s.project_id, s.gate, t.state, t.attempt, t.attempt_state, t.session_id,

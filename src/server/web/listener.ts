@@ -5,6 +5,7 @@ import fastify, {
   type FastifyRequest,
   type FastifyServerOptions,
 } from 'fastify';
+import { PilotageError } from '../../ground/base/errors.ts';
 import type { Log } from '../../ground/base/log.ts';
 import type { Access } from '../access/access.ts';
 import type { Principal } from '../access/principal.ts';
@@ -22,6 +23,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Reached without a token. */
     readonly open?: boolean;
+    /** A neighbour may call it over its link. */
+    readonly forNeighbours?: boolean;
     /** Takes a form (multipart/form-data), and reads it itself. */
     readonly form?: boolean;
   }
@@ -31,6 +34,10 @@ export interface ListenerOptions {
   readonly access: Access;
   readonly log: Log;
   readonly tls: { readonly cert: string; readonly key: string } | null;
+  /** Who asks over a link of neighbours; undefined: the request came by another way. */
+  readonly neighbour?: (raw: IncomingMessage) => Promise<Principal> | undefined;
+  /** Answers what the program of a borrowed task asks, from its home. */
+  readonly relay?: (principal: Principal, request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;
 }
 
 /** Largest JSON body. Items of large submissions come in chunks, files as streams. */
@@ -72,8 +79,9 @@ export function createListener(options: ListenerOptions): FastifyInstance {
     request.raw.once('error', () => gone.abort());
     reply.raw.once('close', () => gone.abort());
     request.gone = gone.signal;
-    if (request.routeOptions.config.open !== true)
-      request.principal = await options.access.authenticate(tokenOf(request), request.ip);
+    if (request.routeOptions.config.open === true) return;
+    request.principal = await identify(request, options);
+    if (request.principal.isBorrowed && options.relay) return options.relay(request.principal, request, reply);
   });
   app.addHook('onResponse', async (request, reply) => {
     const facts = {
@@ -106,6 +114,16 @@ export function createListener(options: ListenerOptions): FastifyInstance {
     return reply.code(404).type('application/problem+json').send(JSON.stringify(problem));
   });
   return app;
+}
+
+/** What comes over a link is the neighbour's own, unless it carries the credential of a task that runs there. */
+async function identify(request: FastifyRequest, { access, neighbour }: ListenerOptions): Promise<Principal> {
+  const token = tokenOf(request);
+  const peer = neighbour?.(request.raw);
+  if (!peer || token !== undefined) return access.authenticate(token, peer ? 'a neighbour' : request.ip);
+  const principal = await peer;
+  if (request.routeOptions.config.forNeighbours === true) return principal;
+  throw new PilotageError('forbidden', `a neighbour has no business at ${request.method} ${shownAddress(request.url)}`);
 }
 
 /** A browser that is sent to a page asks its user for the token; a script of a page has its own way to ask. */

@@ -35,17 +35,19 @@ export function baseEnvironment(worker: Readonly<Record<string, string | undefin
 /** What is set for one attempt, on top of the base: the task's own variables, then ours, which have the last word. */
 export function attemptEnvironment(facts: EnvironmentFacts): Record<string, string> {
   const { claim, spec, directory, gpus, server } = facts;
-  const [submission = '', index = ''] = claim.task.split('.');
+  // What a program sees is what the people see who submitted it, wherever it runs.
+  const { task, attempt, project } = claim.home ?? claim;
+  const [submission = '', index = ''] = task.split('.');
   const devices = gpus.join(',');
   return {
     TMPDIR: `${directory}/tmp`,
     ...(gpus.length > 0 ? { CUDA_VISIBLE_DEVICES: devices } : {}),
     ...facts.taskEnv,
-    PILOTAGE_TASK_ID: claim.task,
+    PILOTAGE_TASK_ID: task,
     PILOTAGE_SUBMISSION_ID: submission,
     PILOTAGE_ARRAY_INDEX: index,
-    PILOTAGE_ATTEMPT: String(claim.attempt),
-    PILOTAGE_PROJECT: claim.project,
+    PILOTAGE_ATTEMPT: String(attempt),
+    PILOTAGE_PROJECT: project,
     PILOTAGE_CPUS: String(spec.resources?.cpus ?? 1),
     PILOTAGE_GPUS: devices,
     PILOTAGE_PROGRESS_FILE: `${directory}/progress`,

@@ -3,7 +3,7 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import type { HolderFault } from '../../../src/ground/protocol/peer.ts';
+import type { HolderFault } from '../../../src/ground/protocol/zone.ts';
 import { freePort } from '../../support/free-port.ts';
 import { startTinyPool, type TinyPool } from '../../support/tiny-pool.ts';
 import { publicText } from '../../support/tiny-zone.ts';

@@ -19,6 +19,8 @@ interface Options extends SmtpOptions, DatabaseOptions {
   readonly tlsKey?: string;
   readonly tlsSelfMade?: boolean;
   readonly publicUrl?: string;
+  readonly name?: string;
+  readonly peerAddress?: string;
   readonly newLinkKey?: boolean;
   readonly insecure?: boolean;
   readonly heartbeat?: number;
@@ -46,6 +48,8 @@ export function serveCommand(define: Define): Command {
       '--public-url <url>',
       'how people reach this server, for links in pages and mails; where it listens unless given',
     )
+    .option('--name <name>', "what neighbours call this server, the machine's name unless given", serverName)
+    .option('--peer-address <host:port>', 'where neighbours reach this server, if it is not where it listens')
     .option(
       '--new-link-key',
       'the key of secret links that the servers of this database had is lost: go on with the one that is here',
@@ -81,6 +85,8 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
     ...defined({
       database,
       publicUrl: options.publicUrl === undefined ? undefined : parsePublicUrl(options.publicUrl),
+      name: options.name,
+      peerAddress: options.peerAddress === undefined ? undefined : parseListen(options.peerAddress),
       newLinkKey: options.newLinkKey,
       listen: options.listen === undefined ? undefined : parseListen(options.listen),
       couchdbListen: parseOptional(options.couchdbListen, 5984),
@@ -105,6 +111,14 @@ function parsePublicUrl(text: string): string {
   const isPlain = url && /^https?:$/.test(url.protocol) && url.search === '' && url.hash === '' && url.username === '';
   if (isPlain) return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
   throw new PilotageError('bad-request', `'${text}' is no address of a server: write https://HOST[:PORT]`);
+}
+
+function serverName(text: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/.test(text)) return text;
+  throw new PilotageError(
+    'bad-request',
+    `'${text}' is no name for a server: letters, digits, '-', '_' and '.', at most 63`,
+  );
 }
 
 /** An address, or the usual port of this machine if the option stands alone. */

@@ -21,6 +21,8 @@ export async function detachCopy(db: Db): Promise<number> {
     where state = 'waiting'`);
   // The key that makes secret links is another one here.
   await db.run(sql`delete from installation where name = 'link-key'`);
+  // Neighbours trust the server that it was copied from, and get results from there.
+  for (const table of [sql`peers`, sql`peer_leader`, sql`borrowed`]) await db.run(sql`delete from ${table}`);
   await db.run(sql`delete from blob_holders`);
   await db.run(sql`delete from servers`);
   return cancelled;

@@ -22,6 +22,8 @@ export interface ClaimRequest {
   readonly ahead: number;
   readonly most: number;
   readonly projects: readonly number[] | null;
+  /** Whoever claims is a neighbour: what it says is free is all that counts, and nothing is kept free for wide tasks. */
+  readonly isNeighbour?: boolean;
   readonly reservedQueue: number | null;
   readonly reserveAfterMs: number;
   /** An attempt's secret is made from it and the attempt's name, so that a lost reply can be made anew; only a hash is kept. */
@@ -46,6 +48,8 @@ export interface Queue {
   readonly id: number;
   readonly projectId: number;
   readonly shape: Shape;
+  /** Its tasks are a neighbour's. */
+  readonly isBorrowed: boolean;
 }
 
 interface Head {
@@ -57,32 +61,53 @@ interface Head {
 }
 
 /**
- * Hands the next queued tasks to a worker: highest priority first, then oldest, and never what does not fit. Queues are
- * by what tasks ask for, so tasks of another shape cost nothing. The one transition made in SQL instead of in core:
- * it must be chosen and taken in a single step.
+ * Hands the next queued tasks to a worker: our own before those of neighbours, highest priority first, then oldest, and
+ * never what does not fit. Queues are by what tasks ask for, so tasks of another shape cost nothing. The one transition
+ * made in SQL instead of in core: it must be chosen and taken in a single step.
  */
 export async function claimTasks(db: Db, request: ClaimRequest): Promise<ClaimResult> {
   const active = await activeQueues(db, request.projects);
   const possible = active.filter((queue) => fits(queue.shape, request.worker));
   if (possible.length === 0 || request.most === 0) return { claimed: [], reservedQueue: null };
-  const held = await heldCapacity(db, request);
-  let free = smaller(request.free, held);
-  const reserved = await reservation(db, request, possible, free);
+  const own = possible.filter((queue) => !queue.isBorrowed);
+  const all = request.isNeighbour ? request.free : smaller(request.free, await heldCapacity(db, request));
+  const reserved = request.isNeighbour ? null : await reservation(db, request, own, all);
   const ahead = reserved === null ? request.ahead : 0;
+  const open = reserved === null ? own : own.filter((queue) => queue.id === reserved);
+  const first = await takeFrom(db, open, { request, free: all, ahead, most: request.most });
+  if (reserved !== null) return { claimed: first.claimed, reservedQueue: first.claimed.length > 0 ? null : reserved };
+  const rest = { request, free: first.free, ahead: first.ahead, most: request.most - first.claimed.length };
+  const second = await takeFrom(
+    db,
+    possible.filter((queue) => queue.isBorrowed),
+    rest,
+  );
+  return { claimed: [...first.claimed, ...second.claimed], reservedQueue: null };
+}
+
+interface Left {
+  readonly request: ClaimRequest;
+  readonly free: Capacity;
+  readonly ahead: number;
+  readonly most: number;
+}
+
+async function takeFrom(db: Db, open: readonly Queue[], left: Left) {
+  const { request, ahead, most: atMost } = left;
+  let { free } = left;
   const fitting = (shape: Shape, most: number) =>
     countFitting(shape, mayWaitThere(shape) ? { ...free, cpus: free.cpus + ahead } : free, most);
-  const open = reserved === null ? possible : possible.filter((queue) => queue.id === reserved);
   const claimed: ClaimedRow[] = [];
   const passed = new Set<number>();
-  for (let more = true; more && claimed.length < request.most; ) {
+  for (let more = open.length > 0; more && claimed.length < atMost; ) {
     more = false;
     for (const head of await firstHeads(
       db,
       open.filter((queue) => fitting(queue.shape, 1) > 0),
       passed,
     )) {
-      const shape = possible.find((queue) => queue.id === head.queue_id)?.shape as Shape;
-      const most = fitting(shape, request.most - claimed.length);
+      const shape = open.find((queue) => queue.id === head.queue_id)?.shape as Shape;
+      const most = fitting(shape, atMost - claimed.length);
       if (most === 0) continue;
       const taken = await takeTasks(db, head, most, request);
       if (taken.length < most) await clearClaimable(db, head.id);
@@ -92,8 +117,7 @@ export async function claimTasks(db: Db, request: ClaimRequest): Promise<ClaimRe
       more = true;
     }
   }
-  const served = claimed.length > 0 && reserved !== null;
-  return { claimed, reservedQueue: served ? null : reserved };
+  return { claimed, free, ahead };
 }
 
 /** Only what takes a core and nothing scarce. */
@@ -103,17 +127,23 @@ function mayWaitThere(shape: Shape): boolean {
 
 /** The queues that have something to claim, found by skipping from one to the next in the index. */
 export async function activeQueues(db: Db, projects: readonly number[] | null): Promise<Queue[]> {
-  const rows = await db.rows<{ id: number; project_id: number; key: string }>(sql`
+  const rows = await db.rows<{ id: number; project_id: number; peer_id: string | null; key: string }>(sql`
     with recursive active(queue_id) as (
       select min(queue_id) from submissions where claimable = 1
       union all
       select (select min(s.queue_id) from submissions s where s.claimable = 1 and s.queue_id > active.queue_id)
       from active where active.queue_id is not null
     )
-    select q.id, q.project_id, sh.key from active join queues q on q.id = active.queue_id join shapes sh on sh.id = q.shape_id`);
+    select q.id, q.project_id, p.peer_id, sh.key from active join queues q on q.id = active.queue_id join shapes sh on sh.id = q.shape_id
+      join projects p on p.id = q.project_id`);
   return rows
     .filter((row) => projects === null || projects.includes(row.project_id))
-    .map((row) => ({ id: row.id, projectId: row.project_id, shape: parseShapeKey(row.key) }));
+    .map((row) => ({
+      id: row.id,
+      projectId: row.project_id,
+      shape: parseShapeKey(row.key),
+      isBorrowed: row.peer_id !== null,
+    }));
 }
 
 /** What the worker has less what the tasks take that the database knows it runs. */

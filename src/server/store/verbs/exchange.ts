@@ -33,6 +33,21 @@ export interface ExchangeInput {
   readonly sessionSecret: string;
   readonly lease: LeaseSettings;
   readonly reserveAfterMs: number;
+  /** Of a neighbour: what its workers have free, and the projects whose tasks it may have. */
+  readonly neighbour?: Neighbour | undefined;
+}
+
+export interface Neighbour {
+  readonly bins: readonly Bin[];
+  readonly projects: readonly number[];
+}
+
+/** One of a neighbour's workers, or several alike. */
+export interface Bin {
+  readonly total: Capacity;
+  readonly free: Capacity;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly remainingSeconds: number | null;
 }
 
 export interface GivenTask extends ClaimedRow {
@@ -70,6 +85,7 @@ export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeRe
     await lockTasks(db, [...input.reports, ...input.held]);
   }
   const answers = await reportAttempts(db, input.session, input.reports);
+  if (worker.peer_id !== null) await addDebt(db, worker.peer_id, input.reports, answers);
   await keepRunningLogs(db, input.session, input.logs);
   const reported = new Set(input.reports.map((report) => `${report.submission}.${report.idx}/${report.attempt}`));
   const held = input.held.filter((key) => !reported.has(`${key.submission}.${key.idx}/${key.attempt}`));
@@ -95,7 +111,38 @@ function nothing(worker: WorkerRow) {
   return { claimed: [] as const, reservedQueue: worker.reserved_queue };
 }
 
+/** What a neighbour's workers did for us is on record, as it told. */
+async function addDebt(
+  db: Db,
+  peer: string,
+  reports: readonly StoredReport[],
+  answers: readonly Answer[],
+): Promise<void> {
+  const seconds = reports.reduce(
+    (sum, report, i) => sum + (answers[i] === 'accepted' ? (report.cpuSeconds ?? report.wallSeconds ?? 0) : 0),
+    0,
+  );
+  if (seconds > 0)
+    await db.run(sql`update peers set borrowed_ms = borrowed_ms + ${Math.round(seconds * 1000)} where id = ${peer}`);
+}
+
+/** A neighbour's workers are filled one after the other. Without bins it wants nothing now. */
+async function claimForNeighbour(db: Db, input: ExchangeInput) {
+  const { bins, projects } = input.neighbour ?? { bins: [], projects: [] };
+  const claimed: ClaimedRow[] = [];
+  for (const bin of bins) {
+    const most = input.most - claimed.length;
+    if (most <= 0) break;
+    const worker = { kinds: ['command'], total: bin.total, labels: bin.labels, remainingSeconds: bin.remainingSeconds };
+    const { session, number: exchangeNumber, sessionSecret, reserveAfterMs } = input;
+    const request = { session, exchangeNumber, sessionSecret, reserveAfterMs, worker, free: bin.free, projects, most };
+    claimed.push(...(await claimTasks(db, { ...request, ahead: 0, reservedQueue: null, isNeighbour: true })).claimed);
+  }
+  return { claimed, reservedQueue: null };
+}
+
 function claimFor(db: Db, worker: WorkerRow, input: ExchangeInput) {
+  if (worker.peer_id !== null) return claimForNeighbour(db, input);
   const facts: WorkerFacts = {
     kinds: JSON.parse(worker.kinds),
     total: JSON.parse(worker.total),

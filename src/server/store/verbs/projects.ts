@@ -15,6 +15,9 @@ export interface ProjectRow {
   readonly security: string | null;
   readonly max_lock_ms: number | null;
   readonly max_scrubs: number | null;
+  /** Set where its tasks are borrowed from a neighbour; `home` (JSON) says what it is there. */
+  readonly peer_id: string | null;
+  readonly home: string | null;
 }
 
 /** Makes a project unless it is there. `made` says which. */

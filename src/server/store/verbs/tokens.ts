@@ -60,16 +60,22 @@ export async function revokeToken(db: Db, input: { id: number }): Promise<TokenR
 export async function findAttemptCredential(
   db: Db,
   input: { submission: number; idx: number; attempt: number; secretHash: string },
-): Promise<{ project: string; owner: string; pilot: { projects: string[] | null } | null } | null> {
+): Promise<{
+  project: string;
+  owner: string;
+  pilot: { projects: string[] | null } | null;
+  isBorrowed: boolean;
+} | null> {
   const row = await firstRow<{
     project: string;
     owner: string;
     secret_hash: string;
     pilot: number | null;
     spec: string;
+    peer_id: string | null;
   }>(
     db,
-    sql`select p.name as project, s.owner, t.secret_hash, pi.submission_id as pilot,
+    sql`select p.name as project, p.peer_id, s.owner, t.secret_hash, pi.submission_id as pilot,
       case when pi.submission_id is null then '{}' else s.spec end as spec from tasks t
     join submissions s on s.id = t.submission_id join projects p on p.id = s.project_id left join pilots pi on pi.submission_id = s.id
     where t.submission_id = ${input.submission} and t.idx = ${input.idx} and t.attempt = ${input.attempt}
@@ -77,7 +83,8 @@ export async function findAttemptCredential(
   );
   if (row?.secret_hash !== input.secretHash) return null;
   const { project, owner, pilot } = row;
-  if (pilot === null) return { project, owner, pilot: null };
+  const isBorrowed = row.peer_id !== null;
+  if (pilot === null) return { project, owner, pilot: null, isBorrowed };
   const { site } = JSON.parse(row.spec) as { site?: { pilot?: { projects?: string[] } } };
-  return { project, owner, pilot: { projects: site?.pilot?.projects ?? null } };
+  return { project, owner, pilot: { projects: site?.pilot?.projects ?? null }, isBorrowed };
 }

@@ -32,6 +32,8 @@ export interface WorkerRow {
   readonly batch_hold: number;
   /** The submission that it came as, if it is a pilot. */
   readonly pilot: number | null;
+  /** Set where it is a neighbour, which runs what it claims on workers of its own, or of its neighbours. */
+  readonly peer_id: string | null;
 }
 
 /** The session that a worker had before, and what of it the worker still has in its hands. */
@@ -61,6 +63,7 @@ export interface NewWorker {
   readonly remainingSeconds: number | null;
   readonly batchHold?: boolean;
   readonly pilot?: number | null;
+  readonly peer?: string | null;
   readonly replaces: OldSession | null;
   readonly lease: LeaseSettings;
 }
@@ -79,10 +82,10 @@ export async function registerWorker(db: Db, worker: NewWorker): Promise<{ numbe
   const row = await firstRow<{ number: number }>(
     db,
     sql`insert into workers
-      (session_id, secret_hash, token_id, name, host, pid, zone, share, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, batch_hold, pilot, replaces, state)
+      (session_id, secret_hash, token_id, name, host, pid, zone, share, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, batch_hold, pilot, peer_id, replaces, state)
     values (${worker.session}, ${worker.secretHash}, ${worker.tokenId}, ${worker.name}, ${worker.host}, ${worker.pid}, ${worker.zone}, ${worker.share}, ${worker.version},
       ${JSON.stringify(worker.kinds)}, ${worker.total}, ${worker.labels}, ${worker.projects === null ? null : JSON.stringify(worker.projects)},
-      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.batchHold ? 1 : 0}, ${worker.pilot ?? null}, ${worker.replaces?.session ?? null}, 'alive')
+      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.batchHold ? 1 : 0}, ${worker.pilot ?? null}, ${worker.peer ?? null}, ${worker.replaces?.session ?? null}, 'alive')
     returning number`,
   );
   if (worker.pilot)
@@ -93,8 +96,9 @@ export async function registerWorker(db: Db, worker: NewWorker): Promise<{ numbe
     const old = await lockWorker(db, worker.replaces.session);
     if (old && old.secret_hash === worker.replaces.secretHash && old.state !== 'ended') {
       await takeOver(db, worker.session, worker.replaces);
-      // What an agent does not know of was never sent out: nothing of it ran.
+      // What an agent or a neighbour does not know of was never sent out: nothing of it ran.
       if (old.batch_hold === 1) await giveBack(db, old.session_id, 'its agent had not begun with it');
+      else if (old.peer_id !== null) await giveBack(db, old.session_id, 'the neighbour had not got it');
       else await loseWorkers(db, [old.session_id], sql`state <> 'ended'`);
     }
   }
@@ -153,7 +157,9 @@ async function loseWorkers(db: Db, sessions: readonly string[], still: Sql): Pro
     db,
     tasks.map((task) => task.submission_id),
   );
+  const ofNeighbours = await sessionsOfNeighbours(db, sessions);
   const moves = tasks.map((task): Move => {
+    if (ofNeighbours.has(task.session_id)) return uncharged(task);
     const { next, counters } = judgeLoss(
       toFacts(task),
       limits.get(task.submission_id) as NonNullable<ReturnType<typeof limits.get>>,
@@ -169,6 +175,19 @@ async function loseWorkers(db: Db, sessions: readonly string[], still: Sql): Pro
   await applyMoves(db, moves);
   await keepEnds(db, tasks, 'lost', 'the worker was not heard of any more');
   return tasks.length;
+}
+
+/** A neighbour's silence is the network's fault, or the neighbour's: no task is charged with it. */
+async function sessionsOfNeighbours(db: Db, sessions: readonly string[]): Promise<Set<string | null>> {
+  const given = db.table({ m_session: ['text', sessions] });
+  const rows = await db.rows<{ session_id: string }>(sql`select session_id from workers
+    where session_id in (select m_session from ${given} as given) and peer_id is not null`);
+  return new Set(rows.map((row) => row.session_id));
+}
+
+function uncharged(task: TaskRow): Move {
+  const { failures, losses, planned_ends: plannedEnds } = task;
+  return { task, state: 'queued', attemptState: 'open', failures, losses, plannedEnds };
 }
 
 /** Changes workers, and returns what those that were changed run, locked. */
@@ -218,24 +237,24 @@ export async function leaveWorker(
     await db.run(sql`update workers set state = 'lost', lease_until = ${db.now} where session_id = ${input.session}`);
     return 0;
   }
+  // A neighbour that stops comes back: its workers go on meanwhile, and its lease decides.
+  if (worker.peer_id !== null) return 0;
   return giveBack(db, input.session, 'the worker ended as planned');
+}
+
+/** The trust is over: what a neighbour has of ours is queued again at once. Returns how many tasks. */
+export async function dropPeerSessions(db: Db, input: { peerId: string }): Promise<number> {
+  const sessions = await db.rows<{ session_id: string }>(
+    sql`select session_id from workers where peer_id = ${input.peerId} and state <> 'ended' order by session_id`,
+  );
+  let back = 0;
+  for (const { session_id: session } of sessions) back += await giveBack(db, session, 'the neighbour is none any more');
+  return back;
 }
 
 async function giveBack(db: Db, session: string, why: string): Promise<number> {
   const tasks = await endSessions(db, [session], sql`state = 'ended', lease_until = ${db.now}`, sql`true`);
-  await applyMoves(
-    db,
-    tasks.map(
-      (task): Move => ({
-        task,
-        state: 'queued',
-        attemptState: 'open',
-        failures: task.failures,
-        losses: task.losses,
-        plannedEnds: task.planned_ends,
-      }),
-    ),
-  );
+  await applyMoves(db, tasks.map(uncharged));
   await keepEnds(db, tasks, 'released', why);
   return tasks.length;
 }
@@ -261,10 +280,11 @@ export interface WorkerListRow extends WorkerRow {
   readonly running: number;
 }
 
+/** Without neighbours, which are not workers that anybody here could drain or stop. */
 export async function listWorkers(db: Db, input: { all: boolean }): Promise<WorkerListRow[]> {
   const wanted = input.all ? sql`true` : sql`(w.state = 'alive' or w.seen_at > ${db.now - 3_600_000})`;
   return db.rows<WorkerListRow>(sql`select w.*, (select count(*) from tasks t where t.session_id = w.session_id and t.state = 'running') as running
-    from workers w where ${wanted} order by w.number`);
+    from workers w where w.peer_id is null and ${wanted} order by w.number`);
 }
 
 /** Somebody looks at the output of a task: its worker is asked to send it as it grows, for half a minute. */

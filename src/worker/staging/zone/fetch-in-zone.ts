@@ -10,7 +10,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import type { HolderFault, SourceReply } from '../../../ground/protocol/peer.ts';
+import type { HolderFault, SourceReply } from '../../../ground/protocol/zone.ts';
 import type { OwnArriving } from '../cache/arriving.ts';
 import { type BlobServer, downloadFromServer } from '../fetch-blob.ts';
 import type { Holdings } from './holdings.ts';

@@ -2,8 +2,8 @@
 import { messageOf } from '../../../ground/base/errors.ts';
 import type { Log } from '../../../ground/base/log.ts';
 import type { Client } from '../../../ground/client/client.ts';
-import type { SourceReply, SourceRequest } from '../../../ground/protocol/peer.ts';
 import { workerCalls } from '../../../ground/protocol/worker-calls.ts';
+import type { SourceReply, SourceRequest } from '../../../ground/protocol/zone.ts';
 import type { ZoneSession } from './tickets.ts';
 
 export interface Holdings {

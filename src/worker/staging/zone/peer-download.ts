@@ -1,5 +1,5 @@
 import http from 'node:http';
-import type { HolderFault, SourceReply } from '../../../ground/protocol/peer.ts';
+import type { HolderFault, SourceReply } from '../../../ground/protocol/zone.ts';
 import type { OwnArriving } from '../cache/arriving.ts';
 
 export type Peer = NonNullable<SourceReply['peer']>;

@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import type { Client } from '../../../ground/client/client.ts';
-import type { Ticket } from '../../../ground/protocol/peer.ts';
 import { workerCalls } from '../../../ground/protocol/worker-calls.ts';
+import type { Ticket } from '../../../ground/protocol/zone.ts';
 
 /** Who a worker is to the server, and what the server's clock said when it became that. */
 export interface ZoneSession {

@@ -12,7 +12,9 @@ export interface Call<R> {
   readonly reply: FastifyReply;
 }
 
-/** For each route of the protocol what answers it. */
-export type Handlers = {
-  readonly [K in keyof Routes]: (call: Call<Routes[K]>) => Promise<ReplyOf<Routes[K]> | FastifyReply>;
+/** For each route of a table what answers it. */
+export type HandlersOf<Table> = {
+  readonly [K in keyof Table]: (call: Call<Table[K]>) => Promise<ReplyOf<Table[K]> | FastifyReply>;
 };
+
+export type Handlers = HandlersOf<Routes>;

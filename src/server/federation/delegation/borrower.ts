@@ -1,0 +1,327 @@
+/**
+ * What this server is for a neighbour: a worker. It claims when the allocator says so, what it claims goes into our pool,
+ * and how that ends is reported. All that it holds is on disk, so a restart changes nothing.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { messageOf } from '../../../ground/base/errors.ts';
+import { type Claimant, startClaimant } from '../../../ground/claimant/exchange-loop.ts';
+import type { Executor, LiveAttempt, Room } from '../../../ground/claimant/executor.ts';
+import type { Client } from '../../../ground/client/client.ts';
+import type { Bin, Claim } from '../../../ground/protocol/exchange.ts';
+import { MAX_BATCH, PROTOCOL_VERSION } from '../../../ground/protocol/limits.ts';
+import type { Shape } from '../../core/shape.ts';
+import { toShape } from '../../pool/new-submission.ts';
+import type { Parts } from '../../pool/parts.ts';
+import { ANY_SUBMISSION } from '../../pool/signals.ts';
+import type { EndedRow } from '../../store/verbs/borrowed.ts';
+import type { PeerRow } from '../../store/verbs/peers.ts';
+import type { Identity } from '../identity.ts';
+import { type ProjectHome, type Taken, toGroups } from './borrow.ts';
+import { type BorrowedProject, pushFiles } from './files.ts';
+import { createLiveTask, type LiveTask } from './live-task.ts';
+import { createLogReader } from './log-reader.ts';
+import { filesOf, toReport } from './report.ts';
+
+export interface BorrowerOptions {
+  readonly parts: Parts;
+  readonly identity: Identity;
+  readonly client: Client;
+  /** As it stands now. */
+  readonly peer: () => PeerRow;
+  /** What this run of the server is called, in the table of what was handed out. */
+  readonly run: string;
+  readonly name: string;
+  /** Something that was borrowed ended, or came: there may be room. */
+  readonly onChange: () => void;
+}
+
+export interface Borrower {
+  /** Asks for tasks that fit into these; resolves with what they ask for once they are in our pool. */
+  ask(bins: readonly Bin[], waitSeconds: number): Promise<Shape[]>;
+  /** Tasks that ended of late, a second. */
+  rate(): number;
+  /** The neighbour's clock does not matter: leaves it at once, and ends nothing. */
+  stop(): Promise<void>;
+}
+
+interface Grant {
+  readonly bins: readonly Bin[];
+  readonly waitSeconds: number;
+  readonly done: PromiseWithResolvers<Shape[]>;
+  readonly shapes: Shape[];
+  isTaken: boolean;
+}
+
+const NOTHING = { cpus: 0, memory: 0, gpus: 0, named: {} };
+const LOOK_MS = 1000;
+const PROGRESS_MS = 2000;
+const MOST_ENDS = 500;
+const RATE_MS = 5000;
+const AGAIN_MS = 1000;
+
+export async function startBorrower(options: BorrowerOptions): Promise<Borrower> {
+  const { parts, identity, client, peer, run, onChange } = options;
+  const { store, log, signals } = parts;
+  const live = new Map<string, LiveTask>();
+  const settledKeys: LiveTask[] = [];
+  const stopped = new AbortController();
+  const ends: number[] = [];
+  let grant: Grant | undefined;
+  let incoming: Taken[] = [];
+  let tellRoom = (): void => undefined;
+  let drops: Promise<void> = Promise.resolve();
+  let flushing: Promise<void> = Promise.resolve();
+
+  const keyOf = ({ task, attempt }: { task: string; attempt: number }): string => `${task}/${attempt}`;
+  const logs = createLogReader(parts);
+  const taskOptions = {
+    onDrop: (task: LiveTask) => {
+      drops = drops
+        .then(() => cancelHere(task))
+        .catch((error: unknown) => log.error({ err: error }, 'a borrowed task was not ended'));
+    },
+    takeLogs: logs.take,
+    returnLogs: logs.giveBack,
+  };
+
+  const cancelHere = async ({ local }: LiveTask): Promise<void> => {
+    if (!local) return;
+    const { sessions } = await store.endTasks({ ...local, as: 'cancelled', limit: 1 });
+    await store.alertWorkers({ sessions });
+    for (const session of sessions) signals.session(session);
+    signals.changed(local.submission);
+  };
+
+  // What comes
+
+  const take = (claim: Claim, spec: Taken['spec']): LiveAttempt => {
+    const task = createLiveTask(claim, taskOptions);
+    live.set(keyOf(claim), task);
+    grant?.shapes.push(toShape(spec as Parameters<typeof toShape>[0]));
+    incoming.push({ claim, spec });
+    if (incoming.length === 1) flushing = flushing.then(flush);
+    return task.attempt;
+  };
+
+  /** All claims of one answer go in together. Until they are on disk the neighbour may take them for lost, and give them again. */
+  const flush = async (): Promise<void> => {
+    await Promise.resolve();
+    const taken = incoming;
+    incoming = [];
+    const groups = toGroups(taken, peer(), identity);
+    try {
+      const ids = await store.borrowTasks({ groups });
+      for (const [i, group] of groups.entries())
+        for (const one of group.tasks) place(keyOf(one), { submission: ids[i] as number, idx: one.idx });
+      parts.dirty();
+      signals.queued();
+    } catch (error) {
+      log.error(
+        { err: error, tasks: taken.length },
+        `borrowed tasks could not be kept and are given back: ${messageOf(error)}`,
+      );
+      for (const { claim } of taken) release(claim);
+    }
+  };
+
+  const place = (key: string, local: { submission: number; idx: number }): void => {
+    const task = live.get(key) ?? settledKeys.find(({ claim }) => keyOf(claim) === key);
+    if (!task) return;
+    task.local = local;
+    if (task.isDropped) taskOptions.onDrop(task);
+  };
+
+  const release = ({ task, attempt, secret }: Claim): void => {
+    live.get(keyOf({ task, attempt }))?.finish({ task, attempt, secret, outcome: 'released' });
+  };
+
+  // What goes back
+
+  const reportEnds = async (): Promise<void> => {
+    for (;;) {
+      const { ended, logs: written } = await store.takeEnded({ peerId: peer().id, run, limit: MOST_ENDS });
+      if (ended.length === 0) return;
+      const projects = await projectsOf(ended);
+      const reports = ended.map((row) => ({ row, report: toReport(row, written, identity.open(row.sealed)) }));
+      await Promise.all(
+        [...Map.groupBy(reports, ({ row }) => row.project)].map(async ([project, some]) => {
+          const files = some.flatMap(({ report }) => filesOf(report));
+          const at = projects.get(project);
+          if (at && files.length > 0) await pushPatiently(at, files);
+          for (const { report } of some) live.get(keyOf(report))?.finish(report);
+        }),
+      );
+      ends.push(...ended.map(() => performance.now()));
+      if (ended.length < MOST_ENDS) return;
+    }
+  };
+
+  const projectsOf = async (rows: readonly EndedRow[]): Promise<Map<string, BorrowedProject>> => {
+    const names = new Set(rows.map((row) => row.project));
+    return new Map(
+      (await store.listProjects())
+        .filter(({ name }) => names.has(name))
+        .map(({ id, name, home }) => [name, { id, name, at: (JSON.parse(home ?? '{}') as ProjectHome).at }]),
+    );
+  };
+
+  /** Results wait for the link as long as it takes. What the neighbour does not take it is not told of: it tells why. */
+  const pushPatiently = async (project: BorrowedProject, files: ReturnType<typeof filesOf>): Promise<void> => {
+    for (let tries = 0; !stopped.signal.aborted; tries += 1) {
+      try {
+        return await pushFiles(parts, client, project, files);
+      } catch (error) {
+        const text = messageOf(error);
+        log.warn(
+          { peer: peer().name, project: project.name, error: text },
+          'results wait to be brought to a neighbour',
+        );
+        if (isFinal(error) && tries >= 2) return;
+        await pause(AGAIN_MS, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
+      }
+    }
+  };
+
+  const settle = async (): Promise<void> => {
+    await drops;
+    await flushing;
+    const tasks = settledKeys.splice(0);
+    const keys = tasks.flatMap(({ local }) => (local ? [local] : []));
+    if (keys.length === 0) return;
+    const over = await store.settleBorrowed({ keys });
+    for (const id of over) await store.forgetSubmission({ id });
+    parts.dirty();
+  };
+
+  // Time
+
+  const every = async (ms: number, topics: readonly string[], act: () => Promise<void>): Promise<void> => {
+    while (!stopped.signal.aborted) {
+      const woken = signals.wait(topics, ms, stopped.signal);
+      await act().catch((error: unknown) => {
+        if (!stopped.signal.aborted)
+          log.error(
+            { err: error, peer: peer().name },
+            `looking after borrowed tasks failed, it will be tried again: ${messageOf(error)}`,
+          );
+      });
+      await woken;
+      if (topics.length > 0) await pause(5, undefined, { ref: false });
+    }
+  };
+  const noteProgress = async (): Promise<void> => {
+    if (live.size === 0) return;
+    const rows = await store.borrowedProgress({ peerId: peer().id });
+    const byLocal = new Map(rows.map((row) => [`${row.submission_id}.${row.idx}`, row]));
+    for (const task of live.values()) {
+      const row = task.local && byLocal.get(`${task.local.submission}.${task.local.idx}`);
+      if (row) task.noteProgress(row.attempt, row.progress);
+    }
+  };
+
+  const executor: Executor = {
+    start: take,
+    room: (): Room => {
+      const none = { offer: NOTHING, claims: 0, ahead: 0, patient: false };
+      if (!grant || grant.isTaken) return none;
+      return { ...none, claims: MAX_BATCH, bins: grant.bins, waitSeconds: grant.waitSeconds };
+    },
+    asking: () => {
+      if (grant) grant.isTaken = true;
+    },
+    asked: () => {
+      const over = grant;
+      if (!over?.isTaken) return;
+      grant = undefined;
+      void flushing.then(() => over.done.resolve(over.shapes));
+    },
+    settled: (task, attempt) => {
+      const one = live.get(keyOf({ task, attempt }));
+      if (!one) return;
+      live.delete(keyOf(one.claim));
+      settledKeys.push(one);
+      if (settledKeys.length === 1) setImmediate(() => void settle().then(onChange, failed));
+    },
+    onRoom: (listener) => {
+      tellRoom = listener;
+    },
+  };
+  const failed = (error: unknown): void => log.error({ err: error }, 'borrowed tasks were not put away');
+
+  const adopted = await adopt(options, (claim, local) => {
+    const task = createLiveTask(claim, taskOptions);
+    task.local = local;
+    live.set(keyOf(claim), task);
+    return task.attempt;
+  });
+  const { session, session_secret: sealed } = peer();
+  const claimant: Claimant = startClaimant({
+    client,
+    executor,
+    log,
+    spool: { found: [], keep: async () => undefined, forget: () => undefined, putAside: async () => undefined },
+    describe: () => ({
+      protocol: PROTOCOL_VERSION,
+      version: parts.version,
+      name: options.name,
+      host: options.name,
+      pid: process.pid,
+      zone: null,
+      total: NOTHING,
+      labels: {},
+      kinds: ['command'],
+      remainingSeconds: null,
+    }),
+    adopted,
+    ...(session !== null && sealed !== null ? { replaces: { session, secret: identity.open(sealed) } } : {}),
+    onSession: ({ session: id, secret }) =>
+      store.keepPeerSession({ id: peer().id, session: id, secret: identity.seal(secret) }),
+    lastWordsSeconds: 0,
+  });
+  const loops = [every(LOOK_MS, [ANY_SUBMISSION], reportEnds), every(PROGRESS_MS, [], noteProgress)];
+
+  return {
+    ask(bins, waitSeconds) {
+      // One at a time: what an earlier one asked for is asked for no longer, unless it is under way.
+      if (grant) return Promise.resolve([]);
+      const made: Grant = { bins, waitSeconds, done: Promise.withResolvers(), shapes: [], isTaken: false };
+      grant = made;
+      tellRoom();
+      return made.done.promise;
+    },
+    rate() {
+      const since = performance.now() - RATE_MS;
+      while (ends.length > 0 && (ends[0] as number) < since) ends.shift();
+      return ends.length / (RATE_MS / 1000);
+    },
+    async stop() {
+      stopped.abort();
+      claimant.detach();
+      await claimant.done;
+      await Promise.all(loops);
+      await Promise.allSettled([drops, flushing]);
+    },
+  };
+}
+
+/** What an earlier run of the server had in its hands. */
+async function adopt(
+  { parts, identity, peer }: BorrowerOptions,
+  make: (claim: Claim, local: { submission: number; idx: number }) => LiveAttempt,
+): Promise<{ claim: Claim; live: LiveAttempt }[]> {
+  const rows = await parts.store.listBorrowed({ peerId: peer().id });
+  return rows.map((row) => {
+    const claim: Claim = {
+      task: row.task,
+      attempt: row.attempt,
+      secret: identity.open(row.sealed),
+      project: row.project,
+    };
+    return { claim, live: make(claim, { submission: row.submission_id, idx: row.idx }) };
+  });
+}
+
+function isFinal(error: unknown): boolean {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
+  return code === 'over-quota' || code === 'not-found' || code === 'forbidden' || code === 'digest-mismatch';
+}
