@@ -84,6 +84,6 @@ function asSame(hasSecrets: boolean): string[] {
   if (hasSecrets) return [never];
   return [
     never,
-    "the backup was made without --with-identity: the administrator's token is a new one, workers that pin a certificate need the new fingerprint, and secret links of jobs that were sent do not open. If the old data directory can still be read, copy 'admin-token', 'link-key', 'port' and 'tls-*.pem' from it before the start",
+    "the backup was made without --with-identity: the administrator's token is a new one, workers that pin a certificate need the new fingerprint, secret links of jobs that were sent do not open, and neighbours have to be asked for trust anew. If the old data directory can still be read, copy 'admin-token', 'link-key', 'port', 'tls-*.pem' and 'peer-*.pem' from it before the start",
   ];
 }
