@@ -18,7 +18,9 @@ import { routes } from '../../src/ground/protocol/routes.ts';
 import type { TaskView } from '../../src/ground/protocol/task.ts';
 import { adminToken, clientOf, raw } from '../support/api.ts';
 import { startWorker } from '../support/command-worker.ts';
+import { POSTGRES, skipIfMissing } from '../support/debian.ts';
 import { freePort } from '../support/free-port.ts';
+import { startPostgres } from '../support/postgres.ts';
 import { type RunningServer, startCommand, startServer } from '../support/running-server.ts';
 import { smallDisk } from '../support/small-disk.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -150,6 +152,28 @@ describe('a backup that is taken while tasks run', () => {
       (await tasksOf(copy, id)).every(({ state }) => state === 'succeeded'),
     );
   });
+});
+
+test('a backup of SQLite is restored into PostgreSQL, into an empty database only', async ({ skip }) => {
+  skipIfMissing(skip, POSTGRES);
+  const postgres = await startPostgres();
+  onTestFinished(() => postgres.stop());
+  await using server = await startServer(['--workers', '1']);
+  const place = temporaryDirectory();
+  const id = await submitted(server, ['--output', 'out.txt', '--wait', '--', 'sh', '-c', 'seq 20000 > out.txt']);
+  await backup(server, place);
+  const url = await postgres.newDatabase();
+  const data = path.join(temporaryDirectory(), 'data');
+  const to = ['--new-identity', '--database', url];
+  expect(await restore(place, data, to)).toMatchObject({ code: 0 });
+  const again = await restore(place, path.join(temporaryDirectory(), 'other'), to);
+  expect(again.stderr).toContain('the database is not empty');
+  const copy = await startServer(['--workers', '1'], { PILOTAGE_DATABASE: url }, data);
+  const results = temporaryDirectory();
+  expect((await copy.run(['results', String(id), '--to', results])).code).toBe(0);
+  expect(readFileSync(path.join(results, '1', 'out.txt'), 'utf8')).toMatch(/\n20000\n$/);
+  expect((await copy.run(['run', '--', 'true'])).code).toBe(0);
+  await copy[Symbol.asyncDispose]();
 });
 
 describe('a directory of backups', () => {
