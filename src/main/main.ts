@@ -7,6 +7,7 @@ const context = processContext({
   env: process.env,
   version: VERSION,
   serve: async (options) => (await import('./serve/serve-command.ts')).runServe(options),
+  restore: async (options) => (await import('./restore-command.ts')).runRestore(options),
   worker: async (options) => (await import('./worker-command.ts')).runWorker(options),
   cache: {
     show: async (...how) => (await import('./cache-command.ts')).cacheCommands.show(...how),

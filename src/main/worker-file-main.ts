@@ -8,6 +8,7 @@ const context = processContext({
   env: process.env,
   version: VERSION,
   serve: () => absent('serve'),
+  restore: () => absent('restore'),
   worker: async (options) => (await import('./worker-command.ts')).runWorker(options),
   cache: {
     show: async (...how) => (await import('./cache-command.ts')).cacheCommands.show(...how),

@@ -19,6 +19,7 @@ test.each([
   'docs/jobs.md',
   'docs/picas.md',
   'docs/services.md',
+  'docs/backup.md',
   'examples/hetatm/README.md',
   'docs/reference/cli.md',
   'docs/reference/http.md',

@@ -30,6 +30,7 @@ export async function cli(argv: readonly string[], own: Partial<CliContext> = {}
     onInterrupt: () => () => {},
     serve: start,
     worker: start,
+    restore: () => Promise.reject(new Error('nothing is restored here')),
     cache: NO_CACHE,
     service: NO_SERVICE,
     agent: () => Promise.reject(new Error('no agent here')),

@@ -44,12 +44,12 @@ export interface RunningServer {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts `pilotage serve` on a free port with a data directory of its own; on disposal it is stopped. */
+/** Starts `pilotage serve` on a free port with a data directory of its own (or the one given); on disposal it is stopped. */
 export async function startServer(
   flags: readonly string[] = [],
   env: Readonly<Record<string, string>> = {},
+  data: string = mkdtempSync(path.join(tmpdir(), 'pilotage-server-')),
 ): Promise<RunningServer> {
-  const data = mkdtempSync(path.join(tmpdir(), 'pilotage-server-'));
   let server = await launch(data, flags, env);
   const url = (): string => (JSON.parse(readFileSync(path.join(data, 'server.json'), 'utf8')) as { url: string }).url;
   const start = (argv: readonly string[], options: CommandOptions = {}): Running =>

@@ -26,6 +26,8 @@ export interface CliContext {
   readonly transport?: (target: HttpTarget) => Transport;
   /** Runs a server until it is told to end. Resolves with the exit code. */
   serve(options: ServeOptions): Promise<number>;
+  /** Makes the data of a server from a backup. Rejects with what is wrong, and then nothing of it is left. */
+  restore(options: RestoreOptions): Promise<RestoreReport>;
   /** Runs a worker until it ends. Resolves with the exit code. */
   worker(options: WorkerOptions): Promise<number>;
   /** The cache of this machine's workers. The usual work directory unless one is named. */
@@ -234,6 +236,31 @@ export interface ServeOptions {
   readonly verbose: number;
 }
 
+/** `pilotage restore`. */
+export interface RestoreOptions {
+  /** Where the backups are. */
+  readonly from: string;
+  /** Its name; the newest unless given. */
+  readonly at?: string;
+  readonly data: string;
+  readonly database?: string;
+  readonly blobs?: string;
+  readonly s3?: S3Access;
+  readonly identity: 'same' | 'new';
+  readonly onStep: (message: string) => void;
+}
+
+export interface RestoreReport {
+  readonly name: string;
+  readonly identity: 'same' | 'new';
+  readonly hasSecrets: boolean;
+  readonly rows: number;
+  readonly files: number;
+  readonly bytes: number;
+  /** Of a copy: unfinished tasks. */
+  readonly cancelled: number;
+}
+
 /** `pilotage worker`. What is undefined has not been said: the worker looks at its machine. Sizes in bytes. */
 export interface WorkerOptions {
   readonly version: string;
@@ -267,7 +294,7 @@ export interface WorkerOptions {
 export function processContext(
   own: Pick<
     CliContext,
-    'env' | 'version' | 'serve' | 'worker' | 'cache' | 'service' | 'agent' | 'askAgent' | 'checkSite'
+    'env' | 'version' | 'serve' | 'restore' | 'worker' | 'cache' | 'service' | 'agent' | 'askAgent' | 'checkSite'
   >,
 ): CliContext {
   // A reader that has seen enough (`pilotage tasks | head`) is no failure.

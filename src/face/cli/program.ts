@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { agentCommand } from './commands/agent.ts';
+import { backupCommand } from './commands/backup.ts';
 import { cacheCommand } from './commands/cache.ts';
 import { cancelCommand } from './commands/cancel.ts';
 import { forgetCommand } from './commands/forget.ts';
@@ -9,6 +10,7 @@ import { logsCommand } from './commands/logs.ts';
 import { peerCommand } from './commands/peer.ts';
 import { pilotsCommand } from './commands/pilots.ts';
 import { projectCommand } from './commands/project.ts';
+import { restoreCommand } from './commands/restore.ts';
 import { resultsCommand } from './commands/results.ts';
 import { retryCommand } from './commands/retry.ts';
 import { runCommand } from './commands/run.ts';
@@ -117,6 +119,8 @@ const COMMANDS = [
   tokenCommand,
   importCommand,
   exportCommand,
+  backupCommand,
+  restoreCommand,
   serveCommand,
   workerCommand,
   cacheCommand,

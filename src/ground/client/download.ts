@@ -8,7 +8,7 @@ import type { Hashed } from '../content/hash-file.ts';
 import { type FilePermissions, fileMode } from '../content/permissions.ts';
 import { saveStream } from '../content/save-stream.ts';
 import { workerCalls } from '../protocol/worker-calls.ts';
-import { type FileStore, STALL_SECONDS } from './file-store.ts';
+import { type FileStore, type OpenBlob, STALL_SECONDS } from './file-store.ts';
 import { patiently } from './patience.ts';
 import { placeTree, readTree } from './place-tree.ts';
 import { stallWatch } from './stall-watch.ts';
@@ -96,8 +96,8 @@ async function receiveRest(store: FileStore, { digest, file, position, onBytes }
   const watch = stallWatch(STALL_SECONDS, store.signal);
   let body: Readable | undefined;
   try {
-    body = await store.client.stream(workerCalls.getBlob, {
-      params: { project: store.project, digest },
+    const open = store.open ?? ((wanted, how) => openBlob(store, wanted, how));
+    body = await open(digest, {
       ...(position === 0 ? {} : { headers: { range: `bytes=${position}-` } }),
       signal: watch.signal,
     });
@@ -112,6 +112,10 @@ async function receiveRest(store: FileStore, { digest, file, position, onBytes }
     watch.end();
     body?.destroy();
   }
+}
+
+function openBlob({ client, project }: FileStore, digest: string, how: OpenBlob): Promise<Readable> {
+  return client.stream(workerCalls.getBlob, { params: { project, digest }, ...how });
 }
 
 /** Did the connection break, in contrast to our own disk? */

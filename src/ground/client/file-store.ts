@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Client } from './client.ts';
 import type { Patience } from './patience.ts';
 
@@ -8,6 +9,14 @@ export interface FileStore {
   readonly signal?: AbortSignal;
   /** How long transfers go on trying while no byte moves; 20 s unless given. */
   readonly patience?: Patience;
+  /** Another source of bytes than the project's own. */
+  readonly open?: (digest: string, how: OpenBlob) => Promise<Readable>;
+}
+
+export interface OpenBlob {
+  /** `range`, where bytes are not wanted from the first one on. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
 }
 
 /** From here on a file is sent in a way that can go on where it broke off, and fewer travel side by side. */

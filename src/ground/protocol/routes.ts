@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { CopyStarted, ImportReply, ImportRequest, ImportStarted, ServerIdentity } from './backup.ts';
 import { MissingReply, MissingRequest, ProjectUsage, QuotaRequest, UploadId, UploadState } from './blob.ts';
 import { CheckpointReply, CheckpointRequest } from './checkpoint.ts';
 import { ExchangeReply, ExchangeRequest, RegisterReply, RegisterRequest } from './exchange.ts';
@@ -45,6 +46,8 @@ const JobNumber = Type.String({ pattern: '^[0-9.]+$', maxLength: 64 });
 const ServiceParams = closed({ project: Name, service: ServiceName });
 const HostParams = closed({ project: Name, service: ServiceName, session: Type.String({ pattern: '^[0-9]{1,15}$' }) });
 const BlobParams = closed({ project: Name, digest: DigestText });
+const CopyId = Type.String({ pattern: '^[0-9a-f-]{36}$' });
+const CopyParams = closed({ id: CopyId });
 const Page = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
   after: Type.Optional(Type.String({ maxLength: 64 })),
@@ -557,6 +560,74 @@ export const routes = {
     summary: 'Download bytes',
     params: BlobParams,
     raw: 'out',
+  },
+
+  startBackup: {
+    method: 'POST',
+    path: '/backups',
+    summary: 'Begin a backup: files stay as they are while it is fetched',
+    reply: CopyStarted,
+    status: 201,
+  },
+  startExport: {
+    method: 'POST',
+    path: '/projects/:project/exports',
+    summary: 'Begin to export a project, likewise',
+    params: closed({ project: Name }),
+    reply: CopyStarted,
+    status: 201,
+  },
+  copyDatabase: {
+    method: 'GET',
+    path: '/copies/:id/database',
+    summary: 'Of a backup or export: all rows as they are at one moment, as lines of JSON',
+    params: CopyParams,
+    raw: 'out',
+  },
+  copyBlob: {
+    method: 'GET',
+    path: '/copies/:id/blobs/:digest',
+    summary: 'Of a backup or export: the bytes of a file',
+    params: closed({ id: CopyId, digest: DigestText }),
+    raw: 'out',
+  },
+  copyIdentity: {
+    method: 'GET',
+    path: '/copies/:id/identity',
+    summary: 'Of a backup: the secrets that the server is known by',
+    params: CopyParams,
+    reply: ServerIdentity,
+  },
+  endCopy: {
+    method: 'DELETE',
+    path: '/copies/:id',
+    summary: 'End a backup or export: files may go again',
+    params: CopyParams,
+    status: 204,
+  },
+  startImport: {
+    method: 'POST',
+    path: '/imports',
+    summary: 'Begin to bring in a project that was exported; nobody sees it before it is whole',
+    body: ImportRequest,
+    reply: ImportStarted,
+    status: 201,
+  },
+  importRows: {
+    method: 'PUT',
+    path: '/imports/:id/rows',
+    summary: 'The rows of the project, as the export gave them; its files are there already',
+    params: CopyParams,
+    query: closed({ project: Name }),
+    raw: 'in',
+    reply: ImportReply,
+  },
+  endImport: {
+    method: 'DELETE',
+    path: '/imports/:id',
+    summary: 'Give up an import: what it brought goes',
+    params: CopyParams,
+    status: 204,
   },
 
   tokens: { method: 'GET', path: '/tokens', summary: 'Tokens (never the secrets)', reply: Type.Array(TokenView) },

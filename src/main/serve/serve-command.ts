@@ -10,6 +10,9 @@ import type { Log } from '../../ground/base/log.ts';
 import { PROTOCOL_VERSION } from '../../ground/protocol/limits.ts';
 import { createAccess, newSecret } from '../../server/access/access.ts';
 import { createUsers } from '../../server/access/users.ts';
+import { createCopies } from '../../server/backup/copies.ts';
+import { createImports } from '../../server/backup/imports.ts';
+import { DEFAULT_COPY_SETTINGS } from '../../server/backup/settings.ts';
 import { openBlobs } from '../../server/blobs/blobs.ts';
 import { registerCouchdb } from '../../server/couchdb/face.ts';
 import { openFace } from '../../server/couchdb/open-face.ts';
@@ -37,6 +40,8 @@ import { VERSION } from '../version.ts';
 import { type Certificate, readCertificate } from './certificate.ts';
 import { type CouchdbPorts, openCouchdbPorts, refuseOpenCouchdb } from './couchdb-ports.ts';
 import { type EarlierPorts, listenAtEarlierPorts } from './earlier-ports.ts';
+import { faultOfSpec } from './fault-of-spec.ts';
+import { readIdentity } from './identity-files.ts';
 import { linkKey } from './link-key.ts';
 import { type Address, isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
@@ -134,6 +139,13 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const parts: Parts = { ...partsButDirty, dirty: keeper.dirty };
   const pool = createPool(parts, { protocol: PROTOCOL_VERSION, startedAt });
 
+  const copies = createCopies({
+    parts,
+    settings: DEFAULT_COPY_SETTINGS,
+    readIdentity: () => readIdentity(options.data),
+  });
+  const imports = createImports(parts, faultOfSpec);
+
   const certificate = await certificateOf(options);
   const door = neighbourDoor();
   const neighbour = (raw: IncomingMessage) => door.federation?.principalOf(raw);
@@ -150,7 +162,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   registerPages(app, PAGES, (link) => pool.link(link));
   const users = createUsers(store, () => performance.now());
   let where: CouchdbPorts['where'] = { ports: [], certificate: null };
-  registerApi(app, { pool, access, couchdb: { users, where: () => where }, spool });
+  registerApi(app, { pool, access, couchdb: { users, where: () => where }, copies, imports, spool });
   registerFederation(app, door.find);
   const face = openFace({ parts, pool, access, users, directory: join(options.data, 'views'), log });
   registerCouchdb(app, face.house, '/couchdb');
@@ -190,7 +202,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     earlier?.close();
     await door.stop();
     await Promise.all([app.close(), couchdb?.close()]);
-    await Promise.all([keeper.stop(), remover.stop(), face.close(), notices?.stop()]);
+    await Promise.all([keeper.stop(), remover.stop(), imports.stop(), face.close(), notices?.stop()]);
   }
 }
 

@@ -8,11 +8,14 @@ import type { ReplyOf } from '../../ground/protocol/route.ts';
 import { type Routes, routes } from '../../ground/protocol/routes.ts';
 import type { Access } from '../access/access.ts';
 import { requireScope } from '../access/principal.ts';
+import type { Copies } from '../backup/copies.ts';
+import type { Imports } from '../backup/imports.ts';
 import type { Pool } from '../pool/pool.ts';
 import { time, timeOrNull } from '../pool/views.ts';
 import type { TokenRow } from '../store/verbs/tokens.ts';
 import type { Handlers } from '../web/handlers.ts';
 import { registerRoutes } from '../web/register-routes.ts';
+import { type CopyHandlers, copyHandlers } from './copy-handlers.ts';
 import { type CouchdbDoor, makeCredentials } from './credentials.ts';
 import { type FrontHandlers, frontHandlers } from './front-handlers.ts';
 import { sendBytes } from './send-bytes.ts';
@@ -21,23 +24,34 @@ export interface ApiParts {
   readonly pool: Pool;
   readonly access: Access;
   readonly couchdb: CouchdbDoor;
+  readonly copies: Copies;
+  readonly imports: Imports;
   /** Where files of forms are while they arrive. */
   readonly spool: string;
 }
 
 /** The API: every route of the protocol's table, translated into one call on the pool. */
-export function registerApi(app: FastifyInstance, { pool, access, couchdb, spool }: ApiParts): void {
+export function registerApi(app: FastifyInstance, parts: ApiParts): void {
+  const { pool, access, couchdb, spool } = parts;
   app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
   app.addContentTypeParser('multipart/form-data', (request, payload, done) =>
     request.routeOptions.config.form === true
       ? done(null, payload)
       : done(new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()),
   );
-  const handlers: Handlers = { ...createHandlers(pool, access, couchdb), ...frontHandlers(pool, spool) };
+  const handlers: Handlers = {
+    ...createHandlers(pool, access, couchdb),
+    ...frontHandlers(pool, spool),
+    ...copyHandlers(parts.copies, parts.imports),
+  };
   registerRoutes(app, routes, handlers, NEIGHBOUR_CALLS);
 }
 
-function createHandlers(pool: Pool, access: Access, couchdb: CouchdbDoor): Omit<Handlers, keyof FrontHandlers> {
+function createHandlers(
+  pool: Pool,
+  access: Access,
+  couchdb: CouchdbDoor,
+): Omit<Handlers, keyof FrontHandlers | keyof CopyHandlers> {
   return {
     status: ({ who, query }) => pool.status(who, query.project),
 

@@ -6,6 +6,7 @@ import { type Principal, requireScope } from '../access/principal.ts';
 import type { Capacity } from '../core/shape.ts';
 import type { RowState } from '../core/task.ts';
 import { sha256 } from '../store/secrets.ts';
+import { IMPORTING } from '../store/verbs/projects.ts';
 import { type CheckpointFacts, keepCheckpoint } from './checkpoints.ts';
 import { createExchanges, type ExchangeFacts } from './exchange.ts';
 import * as files from './files.ts';
@@ -169,6 +170,11 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
     projects: (who: Principal) => queries.listProjects(parts, who),
     async createProject(who: Principal, name: string) {
       requireScope(who, 'admin');
+      if (name.startsWith(IMPORTING))
+        throw new PilotageError(
+          'bad-request',
+          `names that begin with '${IMPORTING}' are for projects that are being imported`,
+        );
       const { made } = await parts.store.createProject({ name, owner: who.name });
       if (!made) throw new PilotageError('already-exists', `there is a project '${name}' already`);
       return (await queries.listProjects(parts, who)).find((project) => project.name === name) as Awaited<

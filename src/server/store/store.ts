@@ -1,4 +1,5 @@
 import type { Db, Dialect } from './db.ts';
+import type { DumpWish, Snapshot } from './dump/snapshot.ts';
 import * as answers from './verbs/answer-claimed.ts';
 import { balancePilots } from './verbs/balance-pilots.ts';
 import * as blobs from './verbs/blobs.ts';
@@ -12,6 +13,8 @@ import * as exchangeVerbs from './verbs/exchange.ts';
 import * as forget from './verbs/forget.ts';
 import * as gates from './verbs/gates.ts';
 import * as holders from './verbs/holders.ts';
+import * as holds from './verbs/holds.ts';
+import * as imports from './verbs/imports.ts';
 import * as jobs from './verbs/jobs.ts';
 import { leaveService } from './verbs/leave-service.ts';
 import * as linkedJobs from './verbs/linked-jobs.ts';
@@ -42,6 +45,15 @@ import { writeDocuments } from './verbs/write-documents.ts';
 export const WRITE_VERBS = {
   startServer: servers.startServer,
   beatServer: servers.beatServer,
+  beginHold: holds.beginHold,
+  renewHold: holds.renewHold,
+  endHold: holds.endHold,
+  beginImport: imports.beginImport,
+  takeNumbers: imports.takeNumbers,
+  importQueue: imports.importQueue,
+  insertImported: imports.insertImported,
+  finishImport: imports.finishImport,
+  dropImport: imports.dropImport,
   agreeOn: servers.agreeOn,
   createToken: tokens.createToken,
   revokeToken: tokens.revokeToken,
@@ -145,6 +157,9 @@ export const READ_VERBS = {
   findQuota: blobs.findQuota,
   getCheckpoints: checkpoints.getCheckpoints,
   ticketKeys: holders.ticketKeys,
+  findHold: holds.findHold,
+  findImported: imports.findImported,
+  abandonedImports: imports.abandonedImports,
   getSubmissions: readSubmissions.getSubmissions,
   getRequest: readSubmissions.getRequest,
   getSpecs: readSubmissions.getSpecs,
@@ -208,6 +223,8 @@ export type Store = { readonly [K in keyof typeof WRITE_VERBS]: Verb<(typeof WRI
   readonly [K in keyof typeof READ_VERBS]: Verb<(typeof READ_VERBS)[K]>;
 } & {
   readonly dialect: Dialect;
+  /** Everything as it is at one moment, while others go on writing. Whoever opens it closes it: it costs room until then. */
+  openSnapshot(wish: DumpWish): Promise<Snapshot>;
   /** Tells other servers of this database (and this one) that something happened. Lost notes are made up for by polling. */
   tell(note: string): void;
   /** Called with each note, also this server's own. */

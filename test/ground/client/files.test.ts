@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Digest } from '../../../src/ground/base/digest.ts';
+import { backupCalls } from '../../../src/ground/client/backup/calls.ts';
 import { createClient } from '../../../src/ground/client/client.ts';
 import { downloadFile, downloadTree } from '../../../src/ground/client/download.ts';
 import type { FileStore } from '../../../src/ground/client/file-store.ts';
@@ -95,8 +96,8 @@ test('a large file goes both ways', async () => {
   expect(readFileSync(at('back')).equals(bytes)).toBe(true);
 });
 
-test('the short table of calls is that of the routes', () => {
-  for (const [name, call] of Object.entries(workerCalls)) {
+test('the short tables of calls are those of the routes', () => {
+  for (const [name, call] of [...Object.entries(workerCalls), ...Object.entries(backupCalls)]) {
     const { method, path: where } = routes[name as keyof typeof routes];
     expect({ method: call.method, path: call.path }).toEqual({ method, path: where });
   }

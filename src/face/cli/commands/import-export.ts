@@ -16,7 +16,7 @@ interface Options {
 }
 
 export function importCommand(define: Define): Command {
-  return define('import', 'Bring in what another system holds').addCommand(
+  return define('import', "Bring in what another system holds (a project of Pilotage: 'project import')").addCommand(
     withOptions(
       define('couchdb', 'Bring a database of CouchDB: tokens, other documents, views, attachments', importCouchdb)
         .argument('<url>', 'https://HOST:6984/DATABASE')
@@ -26,7 +26,7 @@ export function importCommand(define: Define): Command {
 }
 
 export function exportCommand(define: Define): Command {
-  return define('export', 'Take out what a project holds').addCommand(
+  return define('export', "Take a project to another system (into a file: 'project export')").addCommand(
     withOptions(
       define(
         'couchdb',

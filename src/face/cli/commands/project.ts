@@ -11,10 +11,15 @@ import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
 import { couchdbUrl, describeFiles, requirePrivate, writePicasConfig } from '../picas-config.ts';
 import { type Column, formatAge, formatTable, plural } from '../table.ts';
+import { projectExportCommand, projectImportCommand } from './project-copies.ts';
 import { describeCounts } from './status.ts';
 
 export function projectCommand(define: Define): Command {
-  return define('project', 'List or create projects, see what one keeps, set how much it may', list)
+  return define(
+    'project',
+    'List or create projects, see what one keeps, set how much it may, export and import them',
+    list,
+  )
     .addCommand(define('list', 'List projects', list))
     .addCommand(define('create', 'Create a project', create).argument('<name>', 'its name'))
     .addCommand(define('usage', 'Show what a project keeps, and how much it may', usage).argument('[name]', 'its name'))
@@ -32,6 +37,8 @@ export function projectCommand(define: Define): Command {
         )
         .option('--max-scrubs <n>', "so often, then it is in error; 'usual': as everywhere"),
     )
+    .addCommand(projectExportCommand(define))
+    .addCommand(projectImportCommand(define))
     .addCommand(
       define('credentials', 'Make a user name and a new password for PiCaS clients, as a picasconfig.py', credentials)
         .argument('<name>', "the project's name")

@@ -7,15 +7,13 @@ import type { Define } from '../define.ts';
 import { defined } from '../defined.ts';
 import type { Invocation } from '../invocation.ts';
 import { duration, wholeNumber } from '../option-values.ts';
-import { readSecretFile } from '../secret-file.ts';
 import { readSmtpOptions, readWebhookKey, type SmtpOptions } from '../smtp-options.ts';
+import { type DatabaseOptions, findBlobs, findDatabase, findS3 } from '../where-data-is.ts';
 
-interface Options extends SmtpOptions {
+interface Options extends SmtpOptions, DatabaseOptions {
   readonly listen?: string;
   readonly couchdbListen?: string | true;
   readonly couchdbTlsListen?: string | true;
-  readonly database?: string;
-  readonly databaseFile?: string;
   readonly workers: number;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -27,9 +25,7 @@ interface Options extends SmtpOptions {
   readonly insecure?: boolean;
   readonly heartbeat?: number;
   readonly lease?: number;
-  readonly blobs?: string;
   readonly blobGrace?: number;
-  readonly s3File?: string;
   readonly mailWindow?: number;
   readonly webhookKeyFile?: string;
 }
@@ -95,7 +91,7 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
       listen: options.listen === undefined ? undefined : parseListen(options.listen),
       couchdbListen: parseOptional(options.couchdbListen, 5984),
       couchdbTlsListen: parseOptional(options.couchdbTlsListen, 6984),
-      blobs: toBlobs(options.blobs, context.cwd),
+      blobs: findBlobs(options.blobs, context.cwd),
       s3: await findS3(options),
       blobGraceSeconds: options.blobGrace,
       heartbeatSeconds: options.heartbeat,
@@ -131,17 +127,6 @@ function parseOptional(told: string | true | undefined, port: number): { host: s
   return told === true ? { host: '127.0.0.1', port } : parseListen(told);
 }
 
-function toBlobs(blobs: string | undefined, cwd: string): string | undefined {
-  return blobs === undefined || blobs.startsWith('s3://') ? blobs : path.resolve(cwd, blobs);
-}
-
-async function findS3({ blobs, s3File }: Options): Promise<ServeOptions['s3']> {
-  if (s3File === undefined) return undefined;
-  if (blobs?.startsWith('s3://') !== true)
-    throw new PilotageError('bad-request', '--s3-file goes with --blobs s3://BUCKET/PREFIX: give both');
-  return (await import('../s3-file.ts')).readS3File(s3File);
-}
-
 function dataOf({ context: { env }, options, configured }: Invocation): string {
   return options.data ?? (env.PILOTAGE_DATA || configured.data || defaultDataDirectory(env));
 }
@@ -157,40 +142,6 @@ export function parseListen(text: string): { host: string; port: number } {
     );
   }
   return { host: match[1] ?? match[2] ?? '127.0.0.1', port };
-}
-
-/** Whoever lists the processes of a machine reads their arguments: a password never stands there. */
-function findDatabase(
-  { database, databaseFile }: Options,
-  env: Readonly<Record<string, string | undefined>>,
-): string | undefined {
-  if (database !== undefined && databaseFile !== undefined)
-    throw new PilotageError('bad-request', 'give --database or --database-file: not both');
-  if (databaseFile !== undefined) return checkUrl(readSecretFile(databaseFile, 'database'));
-  const url = database ?? (env.PILOTAGE_DATABASE || undefined);
-  if (url === undefined) return undefined;
-  if (database !== undefined && database !== env.PILOTAGE_SERVE_DATABASE && holdsPassword(database)) {
-    throw new PilotageError(
-      'bad-request',
-      'a password on the command line or in a configuration file can be read by everybody on this machine: put the URL into the variable PILOTAGE_DATABASE, or into a file of mode 0600 for --database-file',
-    );
-  }
-  return checkUrl(url);
-}
-
-function holdsPassword(url: string): boolean {
-  if (!URL.canParse(url)) return /password|:[^/@]+@/i.test(url);
-  const parsed = new URL(url);
-  return parsed.password !== '' || [...parsed.searchParams.keys()].some((key) => /password/i.test(key));
-}
-
-function checkUrl(url: string): string {
-  const protocol = URL.canParse(url) ? new URL(url).protocol : '';
-  if (protocol === 'postgres:' || protocol === 'postgresql:') return url;
-  throw new PilotageError(
-    'bad-request',
-    'the database is not a URL of PostgreSQL: write postgres://USER@HOST:PORT/NAME',
-  );
 }
 
 function toTls({ tlsCert, tlsKey, tlsSelfMade }: Options, cwd: string): ServeOptions['tls'] {

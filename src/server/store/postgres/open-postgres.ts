@@ -1,9 +1,12 @@
 import { EventEmitter } from 'node:events';
 import pg from 'pg';
 import { messageOf, PilotageError, systemCode } from '../../../ground/base/errors.ts';
+import { openSnapshots } from '../dump/open-snapshots.ts';
+import type { DumpWish } from '../dump/snapshot.ts';
 import { migrationsAfter, NEWEST_VERSION } from '../migrations.ts';
 import { isWrite, runVerb, type Store, VERB_NAMES, type VerbName } from '../store.ts';
 import { listen } from './notes.ts';
+import { openPostgresSnapshot } from './open-snapshot.ts';
 import { transactionDb } from './postgres-db.ts';
 
 const CONNECTIONS = 10;
@@ -29,14 +32,23 @@ export async function openPostgres(url: string, log: (message: string) => void):
     throw error instanceof PilotageError ? error : toStorageError(error);
   }
   const notes = new EventEmitter();
+  const snapshots = openSnapshots();
   const listener = await listen(url, (note) => notes.emit('note', note), log);
   const verbs = Object.fromEntries(VERB_NAMES.map((verb) => [verb, (input: unknown) => call(pool, verb, input)]));
   return {
     ...verbs,
     dialect: 'postgres',
+    openSnapshot: async (wish: DumpWish) => {
+      try {
+        return await snapshots.open(() => openPostgresSnapshot(url, wish));
+      } catch (error) {
+        throw error instanceof PilotageError ? error : toStorageError(error);
+      }
+    },
     tell: (note: string) => listener.tell(note),
     onNote: (hear: (note: string) => void) => void notes.on('note', hear),
     close: async () => {
+      await snapshots.close();
       await listener.close();
       await pool.end();
     },

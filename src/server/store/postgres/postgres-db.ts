@@ -3,7 +3,7 @@ import type { Columns, Db } from '../db.ts';
 import { type Sql, sql } from '../sql.ts';
 
 /** A transaction on one connection. */
-export function transactionDb(client: pg.PoolClient, now: number): Db {
+export function transactionDb(client: pg.ClientBase, now: number): Db {
   return {
     dialect: 'postgres',
     now,
@@ -17,7 +17,7 @@ export function transactionDb(client: pg.PoolClient, now: number): Db {
   };
 }
 
-function toQuery(statement: Sql): { text: string; values: unknown[] } {
+export function toQuery(statement: Sql): { text: string; values: unknown[] } {
   const text = statement.texts.reduce((sum, part, i) => (i === 0 ? part : `${sum}$${i}${part}`), '');
   return { text, values: statement.values.map(withoutNul) };
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, statfsSync } from 'node:fs';
+import { existsSync, mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { messageOf, PilotageError } from '../../../ground/base/errors.ts';
@@ -8,6 +8,9 @@ export interface DirectoryLock {
   release(): void;
 }
 
+/** The mark of a data directory that a restore is filling. */
+export const UNFINISHED = 'restore-unfinished';
+
 /** Takes a data directory for this process. Ends with the process, however that ends. */
 export function takeDataDirectory(
   directory: string,
@@ -15,6 +18,7 @@ export function takeDataDirectory(
 ): DirectoryLock {
   makeDirectory(directory);
   refuseNetwork(directory, fileSystemOf);
+  refuseUnfinished(directory);
   const lock = new DatabaseSync(join(directory, 'lock.db'), { timeout: 0 });
   try {
     lock.exec('pragma journal_mode = memory; begin exclusive');
@@ -39,6 +43,14 @@ function makeDirectory(directory: string): void {
       { cause: error },
     );
   }
+}
+
+function refuseUnfinished(directory: string): void {
+  if (!existsSync(join(directory, UNFINISHED))) return;
+  throw new PilotageError(
+    'wrong-state',
+    `a restore into ${directory} was broken off, and what is there is not whole: remove the directory and restore again`,
+  );
 }
 
 function refuseNetwork(directory: string, fileSystemOf: (path: string) => number): void {

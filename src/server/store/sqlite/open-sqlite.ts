@@ -4,9 +4,12 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
 import { isErrorCode, messageOf, PilotageError } from '../../../ground/base/errors.ts';
+import { openSnapshots } from '../dump/open-snapshots.ts';
+import type { DumpWish } from '../dump/snapshot.ts';
 import { migrationsAfter, NEWEST_VERSION } from '../migrations.ts';
 import { isWrite, type Store, VERB_NAMES, type VerbName } from '../store.ts';
 import { takeDataDirectory } from './data-directory.ts';
+import { openSqliteSnapshot } from './open-snapshot.ts';
 
 interface Failed {
   readonly code: string;
@@ -28,7 +31,7 @@ export async function openSqlite(directory: string): Promise<Store> {
     migrate(file);
     const writer = await startThread(file, 'writer');
     const reader = await startThread(file, 'reader');
-    return toStore(writer, reader, lock.release);
+    return toStore(file, { writer, reader }, lock.release);
   } catch (error) {
     lock.release();
     throw error;
@@ -134,17 +137,20 @@ function toError(failed: Failed): PilotageError {
   });
 }
 
-function toStore(writer: Thread, reader: Thread, release: () => void): Store {
+function toStore(file: string, { writer, reader }: Record<'writer' | 'reader', Thread>, release: () => void): Store {
   const notes = new EventEmitter();
+  const snapshots = openSnapshots();
   const verbs = Object.fromEntries(
     VERB_NAMES.map((verb) => [verb, (input: unknown) => (isWrite(verb) ? writer : reader).call(verb, input)]),
   );
   return {
     ...verbs,
     dialect: 'sqlite',
+    openSnapshot: (wish: DumpWish) => snapshots.open(() => openSqliteSnapshot(file, wish)),
     tell: (note: string) => void notes.emit('note', note),
     onNote: (listener: (note: string) => void) => void notes.on('note', listener),
     close: async () => {
+      await snapshots.close();
       await reader.close();
       await writer.close();
       release();

@@ -1,5 +1,6 @@
 import { type Db, firstRow } from '../db.ts';
 import { type Sql, sql } from '../sql.ts';
+import { awaitHolds, isAnyHeld } from './holds.ts';
 
 /**
  * Which bytes a project has. A blob lives as long as something refers to it (a submission, a checkpoint, a document, a
@@ -146,7 +147,8 @@ const UNREFERENCED = sql`not exists (select 1 from blob_uses u where u.project_i
   and not exists (select 1 from tree_entries t where t.project_id = b.project_id and t.child = b.digest)
   and not exists (select 1 from checkpoint_blobs c where c.project_id = b.project_id and c.digest = b.digest)
   and not exists (select 1 from document_blobs d where d.project_id = b.project_id and d.digest = b.digest)
-  and not exists (select 1 from job_blobs j where j.project_id = b.project_id and j.digest = b.digest)`;
+  and not exists (select 1 from job_blobs j where j.project_id = b.project_id and j.digest = b.digest)
+  and not exists (select 1 from holds h where h.project_id = b.project_id and h.kind = 'import')`;
 
 export interface BlobKey {
   readonly projectId: number;
@@ -176,6 +178,7 @@ export async function removableBlobs(
  * checkpoint, or what a submission referred to that was forgotten: that has come and gone.
  */
 async function heldNoLonger(db: Db, graceMs: number): Promise<Sql> {
+  if (await isAnyHeld(db)) return sql`1 = 0`;
   const oldest = await firstRow<{ at: number | null }>(
     db,
     sql`select min(claimed_at) as at from (
@@ -198,6 +201,7 @@ export async function markRemoval(
   input: { digest: string; server: string; graceMs: number },
 ): Promise<'kept' | 'forgotten' | 'bytes'> {
   const { digest } = input;
+  await awaitHolds(db);
   await lockDigests(db, db.table({ m_digest: ['text', [digest]] }));
   const gone = await db.rows<{ project_id: number; size: number }>(
     sql`delete from blobs as b where b.digest = ${digest} and ${await heldNoLonger(db, input.graceMs)} and ${UNREFERENCED}

@@ -153,7 +153,7 @@ async function onlyOneEnds(db: Db): Promise<void> {
 /** Cancels (or fails for a dependency) one task or some of a submission; the attempts that run are closed. Their workers are to be alerted. */
 export async function endTasks(
   db: Db,
-  input: { submission: number; idx: number | null; as: 'failed' | 'cancelled'; limit: number },
+  input: { submission: number; idx: number | null; as: 'failed' | 'cancelled'; limit: number; why?: string },
 ): Promise<{ ended: number; sessions: readonly string[] }> {
   const one = input.idx === null ? sql`` : sql`and t.idx = ${input.idx}`;
   const of = db.dialect === 'postgres' ? sql`for update of t` : sql``;
@@ -175,7 +175,7 @@ export async function endTasks(
       }),
     ),
   );
-  await keepEnds(db, running, 'cancelled', 'cancelled by command');
+  await keepEnds(db, running, 'cancelled', input.why ?? 'cancelled by command');
   const sessions = [...new Set(running.flatMap((task) => (task.session_id === null ? [] : [task.session_id])))].sort();
   return { ended: tasks.length, sessions };
 }

@@ -2,6 +2,9 @@ import { countsOfProjects } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
 
+/** How the name of a project begins that is being imported. */
+export const IMPORTING = '@import/';
+
 export interface ProjectRow {
   readonly id: number;
   readonly name: string;
@@ -29,8 +32,9 @@ export async function createProject(
   return { ...(row as ProjectRow), made: made > 0 };
 }
 
+/** All but those that are being imported: nobody sees them before they are whole. */
 export async function listProjects(db: Db): Promise<ProjectRow[]> {
-  return db.rows<ProjectRow>(sql`select * from projects order by name`);
+  return db.rows<ProjectRow>(sql`select * from projects where name not like ${`${IMPORTING}%`} order by name`);
 }
 
 export async function countByProject(db: Db): Promise<Array<{ projectId: number; counts: Record<string, number> }>> {

@@ -1,0 +1,139 @@
+import { randomUUID } from 'node:crypto';
+import { type Readable, Transform } from 'node:stream';
+import { PilotageError } from '../../ground/base/errors.ts';
+import { type Principal, requireScope } from '../access/principal.ts';
+import { readBlob } from '../pool/files.ts';
+import type { Parts } from '../pool/parts.ts';
+import { projectOf } from '../pool/projects.ts';
+import type { HoldRow } from '../store/verbs/holds.ts';
+import { readSnapshot } from './read-snapshot.ts';
+import type { CopySettings } from './settings.ts';
+
+export interface CopyFacts {
+  readonly id: string;
+  readonly version: string;
+  readonly at: string;
+  readonly holdSeconds: number;
+}
+
+/**
+ * Backups of everything and exports of projects. Whoever makes one fetches it piece by piece and keeps it; the server
+ * keeps nothing of it but a hold on the files, which ends by itself. Refusals are `PilotageError`s: `gone` when the hold
+ * ran out, after which the copy has to be begun anew.
+ */
+export interface Copies {
+  startBackup(who: Principal): Promise<CopyFacts>;
+  startExport(who: Principal, project: string): Promise<CopyFacts>;
+  /** Rows at one moment, after the hold began. */
+  database(who: Principal, id: string): Promise<Readable>;
+  blob(who: Principal, id: string, digest: string, start: number): Promise<{ size: number; bytes: Readable }>;
+  /** Secrets of the server, by the names of their files. */
+  identity(who: Principal, id: string): Promise<Record<string, string>>;
+  /** Idempotent. */
+  end(who: Principal, id: string): Promise<void>;
+}
+
+export interface CopyParts {
+  readonly parts: Parts;
+  readonly settings: CopySettings;
+  readonly readIdentity: () => Promise<Record<string, string>>;
+}
+
+export function createCopies({ parts, settings, readIdentity }: CopyParts): Copies {
+  const { store, log } = parts;
+  const start = async (who: Principal, kind: 'backup' | 'export', projectId: number | null): Promise<CopyFacts> => {
+    const id = randomUUID();
+    await store.beginHold({ id, kind, projectId, who: who.name, forMs: settings.holdMs });
+    log.info({ copy: id, kind, who: who.name }, `a ${kind} began`);
+    return { id, version: parts.version, at: new Date().toISOString(), holdSeconds: settings.holdMs / 1000 };
+  };
+  /** Whoever asks for something is there: the hold goes on. */
+  const open = async (who: Principal, id: string): Promise<HoldRow> => {
+    const hold = await store.findHold({ id });
+    if (!hold || hold.kind === 'import') throw ranOut(settings.holdMs);
+    requireFull(who, hold);
+    if (hold.leftMs < 0.75 * settings.holdMs && !(await renew(id))) throw ranOut(settings.holdMs);
+    return hold;
+  };
+  /** With a full disk nothing can be written, and no file goes either: it is held as long as it was. */
+  const renew = async (id: string): Promise<boolean> => {
+    try {
+      return await store.renewHold({ id, forMs: settings.holdMs });
+    } catch (error) {
+      if (error instanceof PilotageError && error.code === 'storage-full') return true;
+      throw error;
+    }
+  };
+  /** A large file takes longer than a hold: each part of it that is taken counts as a sign. */
+  const keepHeld = (id: string, bytes: Readable): Readable => {
+    let last = performance.now();
+    const watched = new Transform({
+      transform(piece, _encoding, done) {
+        const now = performance.now();
+        if (now - last < settings.holdMs / 4) return done(null, piece);
+        last = now;
+        renew(id).then(
+          (held) => done(held ? null : ranOut(settings.holdMs), piece),
+          (error: Error) => done(error),
+        );
+      },
+    });
+    bytes.once('error', (error) => watched.destroy(error));
+    watched.once('close', () => bytes.destroy());
+    return bytes.pipe(watched);
+  };
+  return {
+    async startBackup(who) {
+      requireScope(who, 'admin');
+      return start(who, 'backup', null);
+    },
+    async startExport(who, project) {
+      requireScope(who, 'read');
+      requireScope(who, 'submit');
+      const { id, peer_id: peer } = await projectOf(parts, who, project);
+      if (peer === null) return start(who, 'export', id);
+      throw new PilotageError(
+        'wrong-state',
+        `the tasks of '${project}' are a neighbour's, and only borrowed: export it there`,
+      );
+    },
+    async database(who, id) {
+      const { project_id: projectId } = await open(who, id);
+      const wish = projectId === null ? ({ kind: 'all' } as const) : ({ kind: 'project', projectId } as const);
+      return keepHeld(id, readSnapshot(await store.openSnapshot(wish), settings));
+    },
+    async blob(who, id, digest, from) {
+      const { project_id: projectId } = await open(who, id);
+      if (projectId !== null && !(await store.findBlob({ projectId, digest })))
+        throw new PilotageError('not-found', `the project has no bytes ${digest}`);
+      const { size, bytes } = await readBlob(parts, digest, from);
+      return { size, bytes: keepHeld(id, bytes) };
+    },
+    async identity(who, id) {
+      const hold = await open(who, id);
+      if (hold.kind !== 'backup')
+        throw new PilotageError('wrong-state', 'an export of a project holds no secrets of the server');
+      return readIdentity();
+    },
+    async end(who, id) {
+      const hold = await store.findHold({ id });
+      if (!hold || hold.kind === 'import') return;
+      requireFull(who, hold);
+      await store.endHold({ id });
+    },
+  };
+}
+
+/** A backup is for administrators. An export is for whoever began it. */
+function requireFull(who: Principal, hold: HoldRow): void {
+  if (hold.kind === 'backup' || who.name !== hold.who) requireScope(who, 'admin');
+  requireScope(who, 'read');
+  requireScope(who, 'submit');
+}
+
+function ranOut(holdMs: number): PilotageError {
+  return new PilotageError(
+    'gone',
+    `this copy is not under way (any more): nothing of it was asked for during ${holdMs / 1000} s, so that files may have gone meanwhile. Begin again: what was fetched before need not be fetched a second time`,
+  );
+}

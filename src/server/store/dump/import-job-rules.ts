@@ -1,0 +1,107 @@
+import type { Rules } from './import-rule.ts';
+
+const JOB_STATES = [
+  'INCOMING',
+  'PREPROCESSING',
+  'RUNNING',
+  'POSTPROCESSING',
+  'FINALIZING',
+  'COMPLETED',
+  'ARCHIVED',
+  'EXPIRED',
+  'FAILED',
+  'CANCELLED',
+];
+const NONE = { put: null } as const;
+const ZERO = { put: 0 } as const;
+
+/** Of jobs, and of those of services: these cannot go on where their directories are not. */
+export const JOB_RULES: Readonly<Record<string, Rules>> = {
+  services: {
+    id: 'own',
+    project_id: 'project',
+    name: 'word',
+    title: 'text?',
+    schema: 'json',
+    incoming: 'text?',
+    archive_ms: 'count?',
+    expire_ms: 'count?',
+    created_at: 'count',
+    host_number: ZERO,
+    host_secret: NONE,
+    host: NONE,
+    host_since: NONE,
+    host_until: ZERO,
+    ended_at: { put: 'now' },
+    end_reason: NONE,
+    touched: ZERO,
+    nudged: ZERO,
+    most_waiting: 'count?',
+    most_of_owner: 'count?',
+    // Who is told of what: its host says so when it comes.
+    mail_admins: { put: '[]' },
+    mail_users: { put: 1 },
+    webhooks: { put: '[]' },
+    told_host: ZERO,
+  },
+  jobs: {
+    id: 'own',
+    project_id: 'project',
+    uid: 'uid',
+    number: 'word',
+    parent_id: 'job?',
+    name: 'text?',
+    owner: 'text',
+    site: 'text?',
+    command: 'json?',
+    submission_id: 'submission?',
+    state: 'word?',
+    reason: 'text?',
+    created_at: 'count',
+    started_at: 'count?',
+    finished_at: 'count?',
+  },
+  job_entries: {
+    job_id: 'job',
+    uid: 'text',
+    number: 'count',
+    kind: { oneOf: ['process', 'step', 'file', 'note'] },
+    body: 'json',
+  },
+  service_jobs: {
+    job_id: 'job',
+    service_id: 'service',
+    request_id: NONE,
+    // Links are secrets of the server that made them: none opens here.
+    link_hash: { put: 'imported' },
+    contact: 'text?',
+    parameters: 'json',
+    metadata: 'json',
+    times: 'json',
+    ended_at: 'count?',
+    step: 'count',
+    run: 'count',
+    intent: NONE,
+    wish: NONE,
+    wish_reason: NONE,
+    waiting: ZERO,
+    settled: { put: 1 },
+    active: ZERO,
+    touched: ZERO,
+    due_at: NONE,
+    directory: NONE,
+    target: NONE,
+    data: 'text?',
+    runner: NONE,
+    failure: 'text?',
+    progress: NONE,
+    inputs: 'json?',
+    results: 'json?',
+  },
+  job_blobs: { project_id: 'project', digest: 'digest', job_id: 'job', kind: { oneOf: ['input', 'result'] } },
+  job_logs: { job_id: 'job', text: 'text' },
+};
+
+/** States in which nothing of a job is under way. */
+export const ENDED_JOBS = new Set(JOB_STATES.slice(JOB_STATES.indexOf('COMPLETED')));
+export const KNOWN_JOB_STATES = new Set(JOB_STATES);

@@ -1,0 +1,143 @@
+import { Readable } from 'node:stream';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { hashBytes } from '../../../src/ground/content/hash-file.ts';
+import { createCopies } from '../../../src/server/backup/copies.ts';
+import { readSnapshot } from '../../../src/server/backup/read-snapshot.ts';
+import { DEFAULT_COPY_SETTINGS } from '../../../src/server/backup/settings.ts';
+import { putBlobs } from '../../../src/server/pool/files.ts';
+import { startBlobRemover } from '../../../src/server/pool/remove-blobs.ts';
+import { openStores } from '../../support/open-stores.ts';
+import { poolParts, principal } from '../../support/pool-parts.ts';
+
+const ADMIN = principal('admin', ['admin']);
+const BYTES = Buffer.from('some bytes');
+const DIGEST = hashBytes(BYTES).digest;
+
+/** A file that nothing refers to, and somebody who removes such files at once. */
+async function withRemover(open: ReturnType<typeof openStores>[number][1], holdMs: number) {
+  const { store, close } = await open();
+  await store.createProject({ name: 'p', owner: 'o' });
+  const parts = await poolParts(store, { blobGraceMs: 2 });
+  const copies = createCopies({
+    parts,
+    settings: { ...DEFAULT_COPY_SETTINGS, holdMs },
+    readIdentity: async () => ({}),
+  });
+  const remover = startBlobRemover(parts, 'me');
+  onTestFinished(async () => {
+    await remover.stop();
+    await close();
+  });
+  const put = () => putBlobs(parts, ADMIN, 'p', [{ digest: DIGEST, bytes: BYTES }]);
+  const isThere = () =>
+    parts.blobs.get(DIGEST).then(
+      ({ bytes }) => bytes.destroy() !== undefined,
+      () => false,
+    );
+  return { store, parts, copies, put, isThere };
+}
+
+describe.each(openStores())('a copy that is under way on %s', (_name, open) => {
+  test('holds the files, until it ends', async () => {
+    const { store, copies, put, isThere } = await withRemover(open, 60_000);
+    const { id } = await copies.startBackup(ADMIN);
+    await put();
+    // What the remover would take next, if it might.
+    const removable = () => store.removableBlobs({ after: null, limit: 10, graceMs: -1e9 });
+    expect((await removable()).digests).toEqual([]);
+    expect(await store.markRemoval({ digest: DIGEST, server: 'me', graceMs: -1e9 })).toBe('kept');
+    expect(await isThere()).toBe(true);
+    await copies.end(ADMIN, id);
+    await expect.poll(isThere, { timeout: 20_000 }).toBe(false);
+  });
+
+  test('holds nothing for ever when nobody asks for more of it, and says so to who comes too late', async () => {
+    const { copies, put, isThere } = await withRemover(open, 300);
+    const { id } = await copies.startBackup(ADMIN);
+    await put();
+    await expect.poll(isThere, { timeout: 20_000 }).toBe(false);
+    await expect(copies.blob(ADMIN, id, DIGEST, 0)).rejects.toMatchObject({ code: 'gone' });
+  });
+
+  test('is held on by whoever fetches from it', async () => {
+    const { copies, put, isThere } = await withRemover(open, 1000);
+    const { id } = await copies.startBackup(ADMIN);
+    await put();
+    const until = performance.now() + 3000;
+    while (performance.now() < until) {
+      const { bytes } = await copies.blob(ADMIN, id, DIGEST, 0);
+      await Readable.from(bytes)
+        .resume()
+        .toArray()
+        .catch(() => []);
+    }
+    expect(await isThere()).toBe(true);
+  });
+
+  test('is for administrators, of a project for those who may do everything in it, and for nobody else', async () => {
+    const { store, copies, put } = await withRemover(open, 60_000);
+    await store.createProject({ name: 'other', owner: 'o' });
+    await put();
+    const full = principal('full', ['read', 'submit'], ['p']);
+    await expect(copies.startBackup(full)).rejects.toMatchObject({ code: 'forbidden' });
+    for (const scopes of [['read'], ['work'], ['front']] as const)
+      await expect(copies.startExport(principal('less', scopes, ['p']), 'p')).rejects.toMatchObject({
+        code: 'forbidden',
+      });
+    await expect(copies.startExport(full, 'other')).rejects.toMatchObject({ code: 'not-found' });
+    const { id } = await copies.startExport(full, 'p');
+    const { id: other } = await copies.startExport(ADMIN, 'other');
+    const { id: all } = await copies.startBackup(ADMIN);
+    const { bytes } = await copies.blob(full, id, DIGEST, 0);
+    bytes.destroy();
+    for (const foreign of [other, all]) {
+      await expect(copies.database(full, foreign)).rejects.toMatchObject({ code: 'forbidden' });
+      await expect(copies.blob(full, foreign, DIGEST, 0)).rejects.toMatchObject({ code: 'forbidden' });
+      await expect(copies.end(full, foreign)).rejects.toMatchObject({ code: 'forbidden' });
+    }
+    await expect(copies.blob(ADMIN, other, DIGEST, 0)).rejects.toMatchObject({ code: 'not-found' });
+    await expect(copies.identity(full, id)).rejects.toMatchObject({ code: 'wrong-state' });
+  });
+});
+
+describe('a reader of a snapshot', () => {
+  const endless = () => {
+    const state = { closed: 0, given: 0 };
+    const snapshot = {
+      async *pieces() {
+        for (;;) {
+          state.given += 1;
+          yield Buffer.alloc(100_000);
+        }
+      },
+      close: async () => {
+        state.closed += 1;
+      },
+    };
+    return { state, snapshot };
+  };
+
+  test('who does not read on is given up, and the snapshot is closed', async () => {
+    const { state, snapshot } = endless();
+    const stream = readSnapshot(snapshot, { stallMs: 50, longestMs: 60_000 });
+    const failed = new Promise<Error>((resolve) => stream.once('error', resolve));
+    stream.read();
+    expect((await failed).message).toContain('nobody read on');
+    expect(state.closed).toBe(1);
+    expect(state.given).toBeLessThan(10);
+  });
+
+  test('who reads for ever is given up too', async () => {
+    const { state, snapshot } = endless();
+    const stream = readSnapshot(snapshot, { stallMs: 10_000, longestMs: 100 });
+    await expect(stream.resume().toArray()).rejects.toThrow('took more than');
+    expect(state.closed).toBe(1);
+  });
+
+  test('who goes away leaves no snapshot open', async () => {
+    const { state, snapshot } = endless();
+    const stream = readSnapshot(snapshot, { stallMs: 10_000, longestMs: 60_000 });
+    for await (const _ of stream) break;
+    await expect.poll(() => state.closed).toBe(1);
+  });
+});
