@@ -7,8 +7,6 @@ import type { ServeOptions } from '../../face/cli/context.ts';
 import { PilotageError } from '../../ground/base/errors.ts';
 import type { Log } from '../../ground/base/log.ts';
 import { PROTOCOL_VERSION } from '../../ground/protocol/limits.ts';
-import { createAccess, newSecret } from '../../server/access/access.ts';
-import { createUsers } from '../../server/access/users.ts';
 import { openBlobs } from '../../server/blobs/blobs.ts';
 import { registerCouchdb } from '../../server/couchdb/face.ts';
 import { openFace } from '../../server/couchdb/open-face.ts';
@@ -36,6 +34,7 @@ import { type CouchdbPorts, openCouchdbPorts, refuseOpenCouchdb } from './couchd
 import { linkKey } from './link-key.ts';
 import { type Address, isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
+import { openAccess } from './open-access.ts';
 import { openNotices } from './open-notices.ts';
 import { serverFiles } from './server-files.ts';
 
@@ -96,8 +95,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   });
   if (extendedMs > 0) log.info({ extendedMs }, 'leases were extended by the time that no server was there');
   await store.createProject({ name: 'default', owner: 'admin' });
-  const access = createAccess(store, () => performance.now());
-  await access.adopt(files.adminToken(newSecret), 'admin');
+  const { access, users, audit } = await openAccess(store, files, log);
 
   // Known once the server listens.
   let publicUrl = options.publicUrl ?? '';
@@ -114,6 +112,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const partsButDirty = {
     store,
     blobs,
+    audit,
     signals: createSignals(store),
     tickets,
     links: createLinks(await linkKey({ options, store, files, log }), () => publicUrl),
@@ -133,9 +132,14 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   registerMetrics(app, pool);
   registerHealth(app, store);
   registerPages(app, PAGES, (link) => pool.link(link));
-  const users = createUsers(store, () => performance.now());
+  const stopAsked = Promise.withResolvers<string>();
+  const people = {
+    ...{ store, access, users, audit },
+    stop: () => stopAsked.resolve('a command'),
+    server: { host: hostname(), pid: process.pid },
+  };
   let where: CouchdbPorts['where'] = { ports: [], certificate: null };
-  registerApi(app, { pool, access, couchdb: { users, where: () => where }, spool });
+  registerApi(app, { pool, people, couchdb: { where: () => where }, spool });
   const face = openFace({ parts, pool, access, users, directory: join(options.data, 'views'), log });
   registerCouchdb(app, face.house, '/couchdb');
   let couchdb: CouchdbPorts | undefined;
@@ -159,15 +163,15 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
       log,
     });
 
-    const signal = await stopSignal();
-    log.info({ signal }, 'stopping: local workers first, then the listener, then the database');
+    const by = await Promise.race([stopSignal(), stopAsked.promise]);
+    log.info({ by }, 'stopping: local workers first, then the listener, then the database');
     await workers.stop();
     files.withdraw();
     return 0;
   } finally {
     closing.abort();
     await Promise.all([app.close(), couchdb?.close()]);
-    await Promise.all([keeper.stop(), remover.stop(), face.close(), notices?.stop()]);
+    await Promise.all([keeper.stop(), remover.stop(), face.close(), notices?.stop(), audit.close()]);
   }
 }
 
@@ -187,7 +191,10 @@ function settingsOf(options: ServeOptions): PoolSettings {
     );
   const blobGraceMs =
     options.blobGraceSeconds === undefined ? DEFAULT_SETTINGS.blobGraceMs : options.blobGraceSeconds * 1000;
-  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs, blobGraceMs, hasSmtp: options.smtp !== undefined };
+  const auditKeptMs =
+    options.auditKeepSeconds === undefined ? DEFAULT_SETTINGS.auditKeptMs : options.auditKeepSeconds * 1000;
+  const hasSmtp = options.smtp !== undefined;
+  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs, blobGraceMs, auditKeptMs, hasSmtp };
 }
 
 async function certificateOf(options: ServeOptions): Promise<Certificate | null> {

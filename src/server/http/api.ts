@@ -5,34 +5,38 @@ import { PilotageError } from '../../ground/base/errors.ts';
 import { MAX_PACK_BYTES, parsePack } from '../../ground/protocol/blob-pack.ts';
 import { API, type ReplyOf, type Route } from '../../ground/protocol/route.ts';
 import { type Routes, routes } from '../../ground/protocol/routes.ts';
-import type { Access } from '../access/access.ts';
-import { requireScope } from '../access/principal.ts';
+import type { Audit } from '../access/audit.ts';
 import type { Pool } from '../pool/pool.ts';
-import { time, timeOrNull } from '../pool/views.ts';
-import type { TokenRow } from '../store/verbs/tokens.ts';
 import { type CouchdbDoor, makeCredentials } from './credentials.ts';
 import { type FrontHandlers, frontHandlers } from './front-handlers.ts';
 import type { Call, Handlers } from './handlers.ts';
+import { type PeopleDoor, type PeopleHandlers, peopleHandlers } from './people-handlers.ts';
+import { readId, readQuery } from './read-address.ts';
 import { schemaOf } from './route-schema.ts';
 import { sendBytes } from './send-bytes.ts';
 
 export interface ApiParts {
   readonly pool: Pool;
-  readonly access: Access;
-  readonly couchdb: CouchdbDoor;
+  readonly people: PeopleDoor;
+  readonly couchdb: Pick<CouchdbDoor, 'where'>;
   /** Where files of forms are while they arrive. */
   readonly spool: string;
 }
 
 /** The API: every route of the protocol's table, translated into one call on the pool. */
-export function registerApi(app: FastifyInstance, { pool, access, couchdb, spool }: ApiParts): void {
+export function registerApi(app: FastifyInstance, { pool, people, couchdb, spool }: ApiParts): void {
   app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
   app.addContentTypeParser('multipart/form-data', (request, payload, done) =>
     request.routeOptions.config.form === true
       ? done(null, payload)
       : done(new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()),
   );
-  const handlers: Handlers = { ...createHandlers(pool, access, couchdb), ...frontHandlers(pool, spool) };
+  const door = { ...couchdb, users: people.users, audit: people.audit };
+  const handlers: Handlers = {
+    ...createHandlers(pool, door),
+    ...frontHandlers(pool, spool),
+    ...peopleHandlers(people),
+  };
   for (const [name, route] of Object.entries(routes) as [keyof Routes, Route][]) {
     const handler = handlers[name] as (call: Call<Route>) => Promise<unknown>;
     app.route({
@@ -46,7 +50,11 @@ export function registerApi(app: FastifyInstance, { pool, access, couchdb, spool
       ...(route.params ? { preParsing: readId(route) } : {}),
       handler: async (request, reply) => {
         const { params, query, body, principal } = request;
-        const answer = await handler({ who: principal, params, query, body, request, reply } as unknown as Call<Route>);
+        const call = { who: principal, params, query, body, request, reply } as unknown as Call<Route>;
+        const answer = await handler(call).catch((error: unknown) => {
+          noteForbidden(people.audit, request, `${route.method} ${route.path}`, error);
+          throw error;
+        });
         if (reply.sent || answer === reply) return reply;
         return reply.code(route.status ?? 200).send(answer);
       },
@@ -54,37 +62,13 @@ export function registerApi(app: FastifyInstance, { pool, access, couchdb, spool
   }
 }
 
-async function readQuery(request: FastifyRequest): Promise<void> {
-  request.query = fromText(request.query);
+/** What only an administrator or an owner may, and somebody else tried. */
+function noteForbidden(audit: Audit, { principal }: FastifyRequest, what: string, error: unknown): void {
+  if (error instanceof PilotageError && error.code === 'forbidden' && error.details.needs === 'admin')
+    audit.refused(principal, 'forbidden', what);
 }
 
-function readId(route: Route) {
-  return async (request: FastifyRequest): Promise<void> => {
-    request.params = idAsNumber(route, request.params);
-  };
-}
-
-/** In an address everything is text: what reads as a number or a truth value is meant as one, where the schema says so. */
-function fromText(query: unknown): Record<string, unknown> {
-  const texts = new Set(['project', 'after', 'state', 'stream', 'upload', 'service']);
-  return Object.fromEntries(
-    Object.entries(query as Record<string, string>).map(([key, value]) => {
-      if (texts.has(key)) return [key, value];
-      if (value === 'true' || value === 'false') return [key, value === 'true'];
-      return [key, value !== '' && Number.isFinite(Number(value)) ? Number(value) : value];
-    }),
-  );
-}
-
-function idAsNumber(route: Route, params: unknown): unknown {
-  const { id } = params as { id?: string };
-  const wanted = (route.params as { properties?: { id?: { type?: string } } }).properties?.id?.type;
-  return wanted === 'integer' && id !== undefined && /^\d+$/.test(id)
-    ? { ...(params as object), id: Number(id) }
-    : params;
-}
-
-function createHandlers(pool: Pool, access: Access, couchdb: CouchdbDoor): Omit<Handlers, keyof FrontHandlers> {
+function createHandlers(pool: Pool, couchdb: CouchdbDoor): Omit<Handlers, keyof FrontHandlers | keyof PeopleHandlers> {
   return {
     status: ({ who, query }) => pool.status(who, query.project),
 
@@ -172,7 +156,6 @@ function createHandlers(pool: Pool, access: Access, couchdb: CouchdbDoor): Omit<
     },
 
     projects: ({ who }) => pool.projects(who),
-    createProject: ({ who, body }) => pool.createProject(who, body.name),
 
     projectUsage: ({ who, params }) => pool.projectUsage(who, params.project),
     setQuota: ({ who, params, body }) => pool.setQuota(who, params.project, body.bytes),
@@ -198,25 +181,6 @@ function createHandlers(pool: Pool, access: Access, couchdb: CouchdbDoor): Omit<
     uploadState: ({ who, params }) => pool.uploadState(who, params),
     getBlob: async ({ who, params, request, reply }) =>
       sendBytes(reply, request, (start) => pool.getBlob(who, params.project, params.digest, start)),
-
-    tokens: async ({ who }) => {
-      requireScope(who, 'admin');
-      return (await access.list()).map(viewOfToken);
-    },
-    createToken: async ({ who, body }) => {
-      requireScope(who, 'admin');
-      const { row, token } = await access.createToken({
-        name: body.name,
-        scopes: body.scopes,
-        projects: body.projects ?? null,
-        expiresInSeconds: body.expiresInSeconds ?? null,
-      });
-      return { ...viewOfToken(row), token };
-    },
-    revokeToken: async ({ who, params }) => {
-      requireScope(who, 'admin');
-      return viewOfToken(await access.revoke(params.id));
-    },
   };
 }
 
@@ -261,16 +225,4 @@ async function readWhole(body: Readable, most: number): Promise<Buffer> {
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks);
-}
-
-function viewOfToken(row: TokenRow) {
-  return {
-    id: row.id,
-    name: row.name,
-    scopes: JSON.parse(row.scopes),
-    projects: row.projects === null ? null : JSON.parse(row.projects),
-    createdAt: time(row.created_at),
-    expiresAt: timeOrNull(row.expires_at),
-    revokedAt: timeOrNull(row.revoked_at),
-  };
 }

@@ -1,18 +1,11 @@
-import { PilotageError } from '../../ground/base/errors.ts';
-import { mayEnter, type Principal, requireProject } from '../access/principal.ts';
+import { findProject } from '../access/find-project.ts';
+import { mayEnter, type Principal } from '../access/principal.ts';
 import type { ProjectRow } from '../store/verbs/projects.ts';
 import type { Parts } from './parts.ts';
 
 /** The project of that name, if it is there and the principal may enter it. */
 export async function projectOf(parts: Parts, principal: Principal, name: string): Promise<ProjectRow> {
-  requireProject(principal, name);
-  const found = (await parts.store.listProjects()).find((project) => project.name === name);
-  if (!found)
-    throw new PilotageError(
-      'not-found',
-      `there is no project '${name}': 'pilotage project list' shows those there are, 'pilotage project create ${name}' makes it`,
-    );
-  return found;
+  return findProject(parts.store, principal, name);
 }
 
 /** Ids of the projects that the principal may see, narrowed to one; null is all. */

@@ -1,5 +1,6 @@
 import type { Db, Dialect } from './db.ts';
 import * as answers from './verbs/answer-claimed.ts';
+import * as audit from './verbs/audit.ts';
 import { balancePilots } from './verbs/balance-pilots.ts';
 import * as blobs from './verbs/blobs.ts';
 import { changeServiceJobs } from './verbs/change-service-jobs.ts';
@@ -14,7 +15,9 @@ import * as holders from './verbs/holders.ts';
 import * as jobs from './verbs/jobs.ts';
 import { leaveService } from './verbs/leave-service.ts';
 import * as linkedJobs from './verbs/linked-jobs.ts';
+import * as members from './verbs/members.ts';
 import { mergeRecord } from './verbs/merge-record.ts';
+import * as people from './verbs/people.ts';
 import * as pilots from './verbs/pilots.ts';
 import { pollService } from './verbs/poll-service.ts';
 import * as projects from './verbs/projects.ts';
@@ -42,6 +45,8 @@ export const WRITE_VERBS = {
   agreeOn: servers.agreeOn,
   createToken: tokens.createToken,
   revokeToken: tokens.revokeToken,
+  renewSession: tokens.renewSession,
+  forgetSessions: tokens.forgetSessions,
   createProject: projects.createProject,
   addBlobs: blobs.addBlobs,
   noteGone: blobs.noteGone,
@@ -107,6 +112,16 @@ export const WRITE_VERBS = {
   setTokenLimits: databases.setTokenLimits,
   putUser: users.putUser,
   removeUser: users.removeUser,
+  firstAdministrator: people.firstAdministrator,
+  addPerson: people.addPerson,
+  setRole: people.setRole,
+  setPersonPassword: people.setPersonPassword,
+  removePerson: people.removePerson,
+  grantProject: members.grantProject,
+  revokeProject: members.revokeProject,
+  transferProject: members.transferProject,
+  writeAudit: audit.writeAudit,
+  forgetAudit: audit.forgetAudit,
 } as const;
 
 /** Verbs that only look. They see everything that was acknowledged before they were called. */
@@ -161,6 +176,9 @@ export const READ_VERBS = {
   changeHorizon: changes.changeHorizon,
   findUser: users.findUser,
   listUsers: users.listUsers,
+  accessOfUser: members.accessOfUser,
+  listMembers: members.listMembers,
+  listAudit: audit.listAudit,
 } as const;
 
 type Verb<F> = F extends (db: Db, input: infer Input) => infer Result
