@@ -46,7 +46,8 @@ export async function setRole(
 ): Promise<'done' | 'unknown' | 'last-administrator'> {
   const before = await administrators(db);
   if (role !== 'administrator' && isLast(before, name)) return 'last-administrator';
-  if ((await db.run(sql`update users set role = ${role} where name = ${name}`)) === 0) return 'unknown';
+  if ((await db.run(sql`update users set role = ${role}, revision = revision + 1 where name = ${name}`)) === 0)
+    return 'unknown';
   await narrowWorkers(db, name);
   await keepAudit(db, audit);
   return 'done';
