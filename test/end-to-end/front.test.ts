@@ -459,7 +459,7 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     const [address, token = ''] = link.split('#');
     await page.goto(address!);
     await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByText('Enter the token.').waitFor();
+    await page.getByText('Enter your name and password, or a token.').waitFor();
     expect(await page.getByLabel('Token').getAttribute('type')).toBe('password');
     await page.getByLabel('Token').fill('pilotage_no-such-token-at-all');
     await page.getByLabel('Token').press('Enter');
