@@ -1,8 +1,8 @@
 import type { AuditEntry } from '../store/verbs/audit.ts';
 
-/** The first of a burst is written so soon, what follows it together with what comes until then. */
+/** The first of a burst is written so soon; what follows waits twice as long each time, up to a limit. */
 const FIRST_MS = 1000;
-const NEXT_MS = 300_000;
+const LONGEST_MS = 300_000;
 /** So many lines at a time: whoever tries many names from many addresses does not fill the disk. */
 const MOST_LINES = 10;
 const MOST_KINDS = 1000;
@@ -20,17 +20,22 @@ export function createTally(
   let counts = new Map<string, { readonly entry: AuditEntry; times: number }>();
   let others = 0;
   let timer: NodeJS.Timeout | undefined;
+  let waitMs = FIRST_MS;
   let writing: Promise<void> = Promise.resolve();
   const flush = () => {
     const entries = toEntries(counts, others);
     counts = new Map();
     others = 0;
-    timer = entries.length > 0 ? setTimeout(flush, NEXT_MS).unref() : undefined;
-    if (entries.length > 0) writing = writing.then(() => write(entries)).catch(onError);
+    timer = undefined;
+    if (entries.length === 0) return;
+    waitMs = Math.min(LONGEST_MS, waitMs * 2);
+    timer = setTimeout(flush, waitMs).unref();
+    writing = writing.then(() => write(entries)).catch(onError);
   };
   return {
     add(entry) {
-      timer ??= setTimeout(flush, FIRST_MS).unref();
+      if (timer === undefined) waitMs = FIRST_MS;
+      timer ??= setTimeout(flush, waitMs).unref();
       const key = JSON.stringify([entry.who, entry.address, entry.action, entry.subject]);
       const known = counts.get(key);
       if (known) known.times += 1;
