@@ -18,6 +18,7 @@ test.each([
   'docs/sites.md',
   'docs/jobs.md',
   'docs/picas.md',
+  'docs/people.md',
   'docs/services.md',
   'examples/hetatm/README.md',
   'docs/reference/cli.md',
