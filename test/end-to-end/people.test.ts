@@ -117,6 +117,9 @@ describe('people of a server', () => {
     expect(await ann.run(['project', 'create', 'water'])).toMatchObject({ code: 0 });
     const sent = await ann.json<{ id: number }>(['submit', '--project', 'water', '--', 'true']);
     const id = String(sent.id);
+    expect((await ann.run(['submit', '--', 'true'])).stderr).toContain(
+      "with --project or PILOTAGE_PROJECT, as 'water'",
+    );
     expect(await ben.run(['task', id])).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no') });
     expect((await ben.run(['project', 'grant', 'water', 'ben'])).stderr).toContain("no project 'water'");
     expect(await ann.run(['project', 'grant', 'water', 'ben'])).toMatchObject({ code: 0 });

@@ -84,6 +84,11 @@ export function mayEnter(principal: Principal, project: string): boolean {
 /** What is in another project is not there: the answer does not tell whether it exists. */
 export function requireProject(principal: Principal, project: string): void {
   if (mayEnter(principal, project)) return;
+  if (project === 'default' && principal.user && principal.projects?.length)
+    throw new PilotageError(
+      'not-found',
+      `there is no project 'default' for '${principal.name}': say which one with --project or PILOTAGE_PROJECT, as '${principal.projects[0]}'`,
+    );
   const whom = principal.user ? `'${principal.name}'` : `the token '${principal.token?.name ?? principal.name}'`;
   throw new PilotageError(
     'not-found',

@@ -72,6 +72,16 @@ describe.each(openStores())('people on %s', (_name, open) => {
       }
     });
 
+    test('is made once, also where servers start together', async () => {
+      const fresh = await open();
+      try {
+        const starts = [1, 2, 3].map(() => fresh.store.firstAdministrator({ name: 'a', hash: 'r' }));
+        expect((await Promise.all(starts)).sort()).toEqual(['made', 'there', 'there']);
+      } finally {
+        await fresh.close();
+      }
+    });
+
     test('is the last one until there is another: not removed, not made a regular user', async () => {
       const fresh = await open();
       try {

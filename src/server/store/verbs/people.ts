@@ -11,7 +11,9 @@ export async function firstAdministrator(
 ): Promise<'made' | 'there' | 'taken'> {
   if ((await administrators(db)).length > 0) return 'there';
   const made = await insertUser(db, { name: input.name, passwordHash: null, role: 'administrator', hash: input.hash });
-  return made ? 'made' : 'taken';
+  if (made) return 'made';
+  // Another server may have been first.
+  return (await administrators(db)).length > 0 ? 'there' : 'taken';
 }
 
 export interface NewPerson {
