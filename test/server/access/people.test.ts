@@ -80,6 +80,16 @@ describe.each(openStores())('access on %s', (_name, open) => {
     expect(mayDo(await as(token), 'admin')).toBe(false);
   });
 
+  test('a token with the scope admin administrates as long as its user does', async () => {
+    await add('carol', 'administrator');
+    const { token } = await server.tokens.create(ROOT, {
+      ...{ name: named('t'), scopes: ['admin', 'read'] as const, user: named('carol') },
+    });
+    expect(mayDo(await as(token), 'admin')).toBe(true);
+    await server.people.setRole(ROOT, named('carol'), 'regular');
+    expect(await as(token)).toMatchObject({ scopes: ['read'], projects: [] });
+  });
+
   test('a login with a wrong name, a wrong password and as a CouchDB user is refused alike', async () => {
     await add('anna');
     await server.users.setPassword(named('picas'), PASSWORD);
