@@ -170,9 +170,20 @@ describe.each(openStores())('access on %s', (_name, open) => {
     test('is not remembered from a look that began before', async () => {
       await add('anna');
       const token = await login('anna');
-      const looks = [as(token), server.people.remove(ROOT, named('anna'), null), as(token)];
-      await Promise.allSettled(looks);
-      expect(await codeOf(as(token))).toBe('unauthenticated');
+      const [looked, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      const findToken: Store['findToken'] = async (input) => {
+        const found = await opened.store.findToken(input);
+        looked.resolve();
+        await goOn.promise;
+        return found;
+      };
+      const slow = serverOn({ ...opened.store, findToken }, () => now);
+      const early = as(token, slow);
+      await looked.promise;
+      await slow.people.remove(ROOT, named('anna'), null);
+      goOn.resolve();
+      await early;
+      expect(await codeOf(as(token, slow))).toBe('unauthenticated');
     });
   });
 
