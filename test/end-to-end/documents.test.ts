@@ -18,6 +18,7 @@ test.each([
   'docs/sites.md',
   'docs/jobs.md',
   'docs/picas.md',
+  'docs/people.md',
   'docs/services.md',
   'docs/backup.md',
   'examples/hetatm/README.md',

@@ -459,7 +459,7 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     const [address, token = ''] = link.split('#');
     await page.goto(address!);
     await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByText('Enter the token.').waitFor();
+    await page.getByText('Enter your name and password, or a token.').waitFor();
     expect(await page.getByLabel('Token').getAttribute('type')).toBe('password');
     await page.getByLabel('Token').fill('pilotage_no-such-token-at-all');
     await page.getByLabel('Token').press('Enter');
@@ -480,6 +480,39 @@ describe.skipIf(CHROME)('the front of a service, in a browser', () => {
     expect(await page.evaluate('sessionStorage.length + localStorage.length + document.cookie.length')).toBe(0);
     expect(requests.filter((url) => url.includes(token) && !url.includes('#'))).toEqual([]);
     expect(offences).toEqual([]);
+  });
+
+  test('name and password do as well; who signs out ends the session', async () => {
+    const admin = clientOf(server);
+    await admin.call(routes.addUser, { body: { name: 'anna', password: 'correct horse' } });
+    await admin.call(routes.grantProject, { params: { project: 'default', user: 'anna' } });
+    const { page, offences } = await browser.open();
+    await page.goto(server.url());
+    await page.getByLabel('Name').fill('anna');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByText('Enter your name and password, or a token.').waitFor();
+    await page.getByLabel('Password').fill('correct horse');
+    await page.getByLabel('Password').press('Enter');
+    await page.getByRole('heading', { name: '<b>Shout</b> & count' }).waitFor();
+    const token = (await page.evaluate("sessionStorage.getItem('pilotage-token')")) as string;
+    expect((await clientOf(server, token).call(routes.whoami)).user).toBe('anna');
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('Password').waitFor();
+    await waitUntil('the session is over', async () =>
+      clientOf(server, token)
+        .call(routes.whoami)
+        .then(
+          () => false,
+          () => true,
+        ),
+    );
+    expect(await page.evaluate('sessionStorage.length')).toBe(0);
+    expect(offences).toEqual([]);
+    await page.getByLabel('Name').fill('anna');
+    await page.getByLabel('Password').fill('not it');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('alert').getByText('The name or the password is wrong.').waitFor();
+    expect(await page.evaluate('sessionStorage.length')).toBe(0);
   });
 
   test('files may be dropped on their field, and a click twice makes one job', async () => {

@@ -1,5 +1,6 @@
 import { onTestFinished } from 'vitest';
 import { QUIET } from '../../src/ground/claimant/session.ts';
+import { createAudit } from '../../src/server/access/audit.ts';
 import type { Principal, Scope } from '../../src/server/access/principal.ts';
 import { openBlobs } from '../../src/server/blobs/blobs.ts';
 import { createLinks } from '../../src/server/pool/links.ts';
@@ -21,6 +22,9 @@ export async function poolParts(store: Store, settings: Partial<PoolSettings> = 
     signals: createSignals(store),
     tickets: createTickets(),
     links: createLinks('key', () => 'http://localhost'),
+    audit: createAudit(store, (error) => {
+      throw error;
+    }),
     neighbours: createNeighbourHooks(),
     settings: { ...DEFAULT_SETTINGS, ...settings },
     version: 'test',

@@ -55,6 +55,20 @@ export const calls = {
   setPeerPriority: bare<'setPeerPriority'>('POST', '/peers/:peer/priority'),
   setPeerTerms: bare<'setPeerTerms'>('PUT', '/peers/:peer/terms'),
   pingPeer: bare<'pingPeer'>('POST', '/peers/:peer/ping'),
+  login: bare<'login'>('POST', '/login'),
+  logout: bare<'logout'>('POST', '/logout'),
+  whoami: bare<'whoami'>('GET', '/whoami'),
+  users: bare<'users'>('GET', '/users'),
+  addUser: bare<'addUser'>('POST', '/users'),
+  removeUser: bare<'removeUser'>('DELETE', '/users/:user'),
+  setRole: bare<'setRole'>('PUT', '/users/:user/role'),
+  setPassword: bare<'setPassword'>('PUT', '/users/:user/password'),
+  projectMembers: bare<'projectMembers'>('GET', '/projects/:project/members'),
+  grantProject: bare<'grantProject'>('PUT', '/projects/:project/members/:user'),
+  revokeProject: bare<'revokeProject'>('DELETE', '/projects/:project/members/:user'),
+  transferProject: bare<'transferProject'>('POST', '/projects/:project/transfer'),
+  audit: bare<'audit'>('GET', '/audit'),
+  stopServer: bare<'stopServer'>('POST', '/stop'),
 };
 
 type All = Routes & PeerRoutes;

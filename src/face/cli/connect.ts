@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { messageOf, PilotageError, systemCode } from '../../ground/base/errors.ts';
@@ -9,6 +9,7 @@ import type { ServerFile } from '../../ground/protocol/server-file.ts';
 import type { CliContext } from './context.ts';
 import { defined } from './defined.ts';
 import { readSecretFile } from './secret-file.ts';
+import { findSession } from './session-file.ts';
 
 /** How a person named the server, by flags. */
 export interface ServerChoice {
@@ -41,11 +42,22 @@ export function defaultDataDirectory(env: Env): string {
   return path.join(env.HOME ?? os.homedir(), '.local', 'share', 'pilotage');
 }
 
+/** A server that was named or found; by what one is known there may be open still. */
+export interface ServerPlace {
+  readonly url: string;
+  readonly fingerprint?: string;
+  readonly file?: { readonly path: string; readonly pid: number };
+  /** The token file that was named. */
+  readonly tokenFile?: string;
+  /** Its data directory, if it is one of this machine. */
+  readonly data?: string;
+}
+
 /**
  * `--server`, else `--data`, else PILOTAGE_SERVER, else PILOTAGE_DATA, else what is configured, else the user's own
  * running server.
  */
-export function resolveServer(choice: ServerChoice, env: Env, configured: ServerChoice = {}): ServerAddress {
+export function findServer(choice: ServerChoice, env: Env, configured: ServerChoice = {}): ServerPlace {
   if (choice.server !== undefined) return named(choice.server, choice, env);
   if (choice.data !== undefined) return running(choice.data, choice);
   const fromEnv = defined({ tokenFile: env.PILOTAGE_TOKEN_FILE, fingerprint: env.PILOTAGE_FINGERPRINT });
@@ -56,24 +68,58 @@ export function resolveServer(choice: ServerChoice, env: Env, configured: Server
   return running(configured.data ?? defaultDataDirectory(env), all);
 }
 
-/** A client of the server that was named. The token is read again at each call: its file may be replaced. */
-export function connect(address: ServerAddress, context: CliContext): Client {
-  const target = { url: address.url, ...defined({ fingerprint: address.fingerprint }) };
-  const transport = (context.transport ?? httpTransport)(target);
-  return createClient(explaining(transport, address), () => readSecretFile(address.tokenFile, 'token'));
-}
-
-function named(server: string, choice: ServerChoice, env: Env): ServerAddress {
-  const tokenFile =
-    choice.tokenFile ?? env.PILOTAGE_TOKEN_FILE ?? (choice.data && path.join(choice.data, 'admin-token'));
-  if (!tokenFile) {
+/** The server as `findServer` finds it, with the token file that was named, else a login there, else the administrator's token. */
+export function resolveServer(choice: ServerChoice, env: Env, configured: ServerChoice = {}): ServerAddress {
+  const { data, tokenFile, ...place } = findServer(choice, env, configured);
+  const found = tokenFile ?? findSession(env, place.url) ?? (data && adminTokenFile(data));
+  if (!found) {
     throw new PilotageError(
       'bad-request',
-      `which token for ${server}? Give --token-file FILE or set PILOTAGE_TOKEN_FILE; 'pilotage token create' on the server makes one`,
+      `which token for ${place.url}? Log in with 'pilotage login', or give --token-file FILE or set PILOTAGE_TOKEN_FILE; 'pilotage token create' on the server makes one`,
     );
   }
+  return { ...place, tokenFile: found };
+}
+
+/** Only whoever started the server can read it: everybody else logs in. */
+function adminTokenFile(data: string): string {
+  const file = path.join(data, 'admin-token');
+  try {
+    accessSync(file, constants.R_OK);
+  } catch (error) {
+    if (systemCode(error) === 'EACCES')
+      throw new PilotageError(
+        'bad-request',
+        `the server of '${data}' is run by somebody else: log in with 'pilotage login'`,
+      );
+  }
+  return file;
+}
+
+/** A client that comes without a token, to get one. */
+export function connectUnknown(place: ServerPlace, context: CliContext): Client {
+  return createClient(transportTo(place, context), () => undefined);
+}
+
+/** A client of the server that was named. The token is read again at each call: its file may be replaced. */
+export function connect(address: ServerAddress, context: CliContext): Client {
+  return createClient(transportTo(address, context), () => readSecretFile(address.tokenFile, 'token'));
+}
+
+function transportTo(place: Pick<ServerPlace, 'url' | 'fingerprint' | 'file'>, context: CliContext): Transport {
+  const target = { url: place.url, ...defined({ fingerprint: place.fingerprint }) };
+  return explaining((context.transport ?? httpTransport)(target), place);
+}
+
+function named(server: string, choice: ServerChoice, env: Env): ServerPlace {
+  const tokenFile = choice.tokenFile ?? env.PILOTAGE_TOKEN_FILE;
   const fingerprint = choice.fingerprint ?? env.PILOTAGE_FINGERPRINT;
-  return { url: checkedUrl(server), tokenFile, ...(fingerprint ? { fingerprint } : {}) };
+  return {
+    url: checkedUrl(server),
+    ...(tokenFile ? { tokenFile } : {}),
+    ...(fingerprint ? { fingerprint } : {}),
+    ...(choice.data ? { data: choice.data } : {}),
+  };
 }
 
 function checkedUrl(server: string): string {
@@ -87,13 +133,14 @@ function checkedUrl(server: string): string {
   return url.origin;
 }
 
-function running(data: string, choice: ServerChoice): ServerAddress {
+function running(data: string, choice: ServerChoice): ServerPlace {
   const file = path.join(data, 'server.json');
   const found = readServerFile(file, data);
   const fingerprint = choice.fingerprint ?? found.fingerprint ?? undefined;
   return {
     url: found.url,
-    tokenFile: choice.tokenFile ?? path.join(data, 'admin-token'),
+    data,
+    ...(choice.tokenFile === undefined ? {} : { tokenFile: choice.tokenFile }),
     ...(fingerprint === undefined ? {} : { fingerprint }),
     file: { path: file, pid: found.pid },
   };
@@ -119,8 +166,7 @@ function readServerFile(file: string, data: string): ServerFile {
  * When nothing answers at the address that a server left behind, the reason may be simple. Not so once it has answered:
  * then it may be on its way back.
  */
-function explaining(transport: Transport, address: ServerAddress): Transport {
-  const { file } = address;
+function explaining(transport: Transport, { file }: Pick<ServerPlace, 'file'>): Transport {
   if (!file) return transport;
   let met = false;
   return {

@@ -226,6 +226,8 @@ export interface ServeOptions {
   readonly couchdbTlsListen?: { readonly host: string; readonly port: number };
   readonly heartbeatSeconds?: number;
   readonly leaseSeconds?: number;
+  /** How long the audit log is kept. */
+  readonly auditKeepSeconds?: number;
   /** How mails go out; without it they are kept. */
   readonly smtp?: SmtpAccess;
   /** Failures of a service within this go into one mail. */

@@ -1,6 +1,13 @@
 import type { Client } from '../../ground/client/client.ts';
 import type { Config } from './config-file.ts';
-import { connect, resolveServer, type ServerAddress, type ServerChoice } from './connect.ts';
+import {
+  connect,
+  findServer,
+  resolveServer,
+  type ServerAddress,
+  type ServerChoice,
+  type ServerPlace,
+} from './connect.ts';
 import type { CliContext } from './context.ts';
 import { printJson, printJsonList, printLine } from './output.ts';
 import { colourStates } from './table.ts';
@@ -22,6 +29,8 @@ export interface Invocation {
   /** The server that was named. The same client each time. */
   client(): Client;
   address(): ServerAddress;
+  /** The same, where it is open still by what one is known there. */
+  place(): ServerPlace;
   /** A result, for a program as JSON and for a person as text. */
   print(value: unknown, text: () => string): Promise<void>;
   printList(values: readonly unknown[], text: () => string): Promise<void>;
@@ -51,6 +60,7 @@ export function createInvocation(
     configured,
     command,
     address,
+    place: () => findServer(options, env, configured),
     client: () => {
       client ??= connect(address(), context);
       return client;

@@ -1,11 +1,14 @@
 import { Command } from 'commander';
 import { agentCommand } from './commands/agent.ts';
+import { auditCommand } from './commands/audit.ts';
 import { backupCommand } from './commands/backup.ts';
 import { cacheCommand } from './commands/cache.ts';
 import { cancelCommand } from './commands/cancel.ts';
 import { forgetCommand } from './commands/forget.ts';
 import { exportCommand, importCommand } from './commands/import-export.ts';
 import { jobCommand } from './commands/job.ts';
+import { loginCommand } from './commands/login.ts';
+import { logoutCommand } from './commands/logout.ts';
 import { logsCommand } from './commands/logs.ts';
 import { peerCommand } from './commands/peer.ts';
 import { pilotsCommand } from './commands/pilots.ts';
@@ -18,11 +21,14 @@ import { serveCommand } from './commands/serve.ts';
 import { serviceCommand } from './commands/service.ts';
 import { siteCommand } from './commands/site.ts';
 import { statusCommand } from './commands/status.ts';
+import { stopCommand } from './commands/stop.ts';
 import { submitCommand } from './commands/submit.ts';
 import { taskCommand } from './commands/task.ts';
 import { tasksCommand } from './commands/tasks.ts';
 import { tokenCommand } from './commands/token.ts';
+import { userCommand } from './commands/user.ts';
 import { versionCommand } from './commands/version.ts';
+import { whoamiCommand } from './commands/whoami.ts';
 import { whyCommand } from './commands/why.ts';
 import { workerCommand } from './commands/worker.ts';
 import { workersCommand } from './commands/workers.ts';
@@ -116,12 +122,18 @@ const COMMANDS = [
   pilotsCommand,
   projectCommand,
   peerCommand,
+  loginCommand,
+  logoutCommand,
+  whoamiCommand,
+  userCommand,
   tokenCommand,
+  auditCommand,
   importCommand,
   exportCommand,
   backupCommand,
   restoreCommand,
   serveCommand,
+  stopCommand,
   workerCommand,
   cacheCommand,
   versionCommand,

@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { Count, closed, Name, Time } from './schema.ts';
+import { Count, closed, Name, Time, UserName } from './schema.ts';
 import { StateCounts } from './task-state.ts';
 
 export const ProjectRequest = closed({ name: Name });
@@ -7,6 +7,16 @@ export type ProjectRequest = Type.Static<typeof ProjectRequest>;
 
 export const ProjectView = closed({ name: Type.String(), owner: Type.String(), createdAt: Time, counts: StateCounts });
 export type ProjectView = Type.Static<typeof ProjectView>;
+
+/** Who may enter a project. `owner` is a user, or the name of the token that made it. */
+export const ProjectMembers = closed({
+  project: Type.String(),
+  owner: Type.String(),
+  members: Type.Array(closed({ user: Type.String(), grantedBy: Type.String(), grantedAt: Time })),
+});
+export type ProjectMembers = Type.Static<typeof ProjectMembers>;
+
+export const TransferRequest = closed({ to: UserName });
 
 /** What `status` shows. `waitingCommits` and rates help to see what a busy server does. */
 export const StatusView = closed({

@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { AuditPage, AuditQuery } from './audit.ts';
 import { CopyStarted, ImportReply, ImportRequest, ImportStarted, ServerIdentity } from './backup.ts';
 import { MissingReply, MissingRequest, ProjectUsage, QuotaRequest, UploadId, UploadState } from './blob.ts';
 import { CheckpointReply, CheckpointRequest } from './checkpoint.ts';
@@ -8,13 +9,16 @@ import { LinkParams, LinkResults, LinkView } from './job-link.ts';
 import { PilotSettingsRequest, PilotsView, SiteName } from './pilot.ts';
 import {
   ProjectCredentials,
+  ProjectMembers,
   ProjectRequest,
   ProjectView,
   StatusView,
   TokenLimits,
   TokenLimitsRequest,
+  TransferRequest,
 } from './project.ts';
-import { Bytes, Count, closed, DigestText, Name } from './schema.ts';
+import { Bytes, Count, closed, DigestText, Name, UserName } from './schema.ts';
+import { StopReply } from './server-stop.ts';
 import {
   ChangesReply,
   ChangesRequest,
@@ -37,6 +41,17 @@ import { ItemsRequest, SubmissionView, SubmitReply, SubmitRequest } from './subm
 import { ChangedReply, ResultsPage, Selection, TaskDetail, TaskPage, WhyReply } from './task.ts';
 import { TaskStatus } from './task-state.ts';
 import { NewToken, TokenRequest, TokenView } from './token.ts';
+import {
+  LoginReply,
+  LoginRequest,
+  PasswordReply,
+  PasswordRequest,
+  RemovedUser,
+  RoleRequest,
+  UserRequest,
+  UserView,
+  WhoAmI,
+} from './user.ts';
 import { WorkerSelection, WorkerView } from './worker.ts';
 import { HoldsRequest, SourceReply, SourceRequest, TicketKeys } from './zone.ts';
 
@@ -45,6 +60,8 @@ const TaskParams = closed({ id: Type.String({ maxLength: 32 }) });
 const JobNumber = Type.String({ pattern: '^[0-9.]+$', maxLength: 64 });
 const ServiceParams = closed({ project: Name, service: ServiceName });
 const HostParams = closed({ project: Name, service: ServiceName, session: Type.String({ pattern: '^[0-9]{1,15}$' }) });
+const MemberParams = closed({ project: Name, user: UserName });
+const UserParams = closed({ user: UserName });
 const BlobParams = closed({ project: Name, digest: DigestText });
 const CopyId = Type.String({ pattern: '^[0-9a-f-]{36}$' });
 const CopyParams = closed({ id: CopyId });
@@ -645,6 +662,83 @@ export const routes = {
     summary: 'Revoke a token, at once',
     params: SubmissionParams,
     reply: TokenView,
+  },
+
+  login: {
+    method: 'POST',
+    path: '/login',
+    summary: 'Begin a session, with name and password; no token is needed',
+    body: LoginRequest,
+    open: true,
+    reply: LoginReply,
+  },
+  logout: { method: 'POST', path: '/logout', summary: 'End the session that the call is made with', status: 204 },
+  whoami: { method: 'GET', path: '/whoami', summary: 'Who the caller is, and what they may do', reply: WhoAmI },
+
+  users: { method: 'GET', path: '/users', summary: 'Users', reply: Type.Array(UserView) },
+  addUser: { method: 'POST', path: '/users', summary: 'Add a user', body: UserRequest, reply: UserView, status: 201 },
+  removeUser: {
+    method: 'DELETE',
+    path: '/users/:user',
+    summary: 'Remove a user, with sessions, tokens and grants; what they own goes to somebody else',
+    params: UserParams,
+    query: closed({ transferTo: Type.Optional(UserName) }),
+    reply: RemovedUser,
+  },
+  setRole: {
+    method: 'PUT',
+    path: '/users/:user/role',
+    summary: 'Make a user an administrator or a regular one',
+    params: UserParams,
+    body: RoleRequest,
+    reply: UserView,
+  },
+  setPassword: {
+    method: 'PUT',
+    path: '/users/:user/password',
+    summary: "Change a password: one's own, or as an administrator anybody's; all other sessions of that user end",
+    params: UserParams,
+    body: PasswordRequest,
+    reply: PasswordReply,
+  },
+
+  projectMembers: {
+    method: 'GET',
+    path: '/projects/:project/members',
+    summary: 'Who may enter a project',
+    params: closed({ project: Name }),
+    reply: ProjectMembers,
+  },
+  grantProject: {
+    method: 'PUT',
+    path: '/projects/:project/members/:user',
+    summary: 'Let a user into a project',
+    params: MemberParams,
+    reply: ProjectMembers,
+  },
+  revokeProject: {
+    method: 'DELETE',
+    path: '/projects/:project/members/:user',
+    summary: 'Let a user no longer into a project',
+    params: MemberParams,
+    reply: ProjectMembers,
+  },
+  transferProject: {
+    method: 'POST',
+    path: '/projects/:project/transfer',
+    summary: 'Give a project to another owner; the one before stays a member',
+    params: closed({ project: Name }),
+    body: TransferRequest,
+    reply: ProjectMembers,
+  },
+
+  audit: { method: 'GET', path: '/audit', summary: 'Who did what, newest first', query: AuditQuery, reply: AuditPage },
+  stopServer: {
+    method: 'POST',
+    path: '/stop',
+    summary: 'Stop the server that answers; others of its database go on',
+    reply: StopReply,
+    status: 202,
   },
 } as const;
 

@@ -6,6 +6,8 @@ export const Seconds = Type.Number({ minimum: 0, maximum: 315_360_000 });
 export const Bytes = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 export const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 export const Name = Type.String({ minLength: 1, maxLength: 128, pattern: '^[A-Za-z0-9_@][A-Za-z0-9_.@/+-]*$' });
+/** Of a user: nothing that parts other names. */
+export const UserName = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]*$' });
 export const DigestText = Type.String({ pattern: '^[0-9a-f]{64}$' });
 /** Not told where they are the usual ones: 644, 755 for what can be executed and for directories. */
 export const Permissions = Type.String({

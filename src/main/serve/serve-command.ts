@@ -8,8 +8,6 @@ import type { ServeOptions } from '../../face/cli/context.ts';
 import { PilotageError } from '../../ground/base/errors.ts';
 import type { Log } from '../../ground/base/log.ts';
 import { PROTOCOL_VERSION } from '../../ground/protocol/limits.ts';
-import { createAccess, newSecret } from '../../server/access/access.ts';
-import { createUsers } from '../../server/access/users.ts';
 import { createCopies } from '../../server/backup/copies.ts';
 import { createImports } from '../../server/backup/imports.ts';
 import { DEFAULT_COPY_SETTINGS } from '../../server/backup/settings.ts';
@@ -45,6 +43,7 @@ import { readIdentity } from './identity-files.ts';
 import { linkKey } from './link-key.ts';
 import { type Address, isLoopback, listen } from './listen.ts';
 import { startLocalWorkers, workerLog } from './local-workers.ts';
+import { openAccess } from './open-access.ts';
 import { neighbourDoor } from './open-neighbours.ts';
 import { openNotices } from './open-notices.ts';
 import { placesOf, usualName } from './peer-identity.ts';
@@ -107,8 +106,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   });
   if (extendedMs > 0) log.info({ extendedMs }, 'leases were extended by the time that no server was there');
   await store.createProject({ name: 'default', owner: 'admin' });
-  const access = createAccess(store, () => performance.now());
-  await access.adopt(files.adminToken(newSecret), 'admin');
+  const { access, users, audit } = await openAccess(store, files, log);
 
   // Known once the server listens.
   let publicUrl = options.publicUrl ?? '';
@@ -125,6 +123,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   const partsButDirty = {
     store,
     blobs,
+    audit,
     signals: createSignals(store),
     tickets,
     links: createLinks(await linkKey({ options, store, files, log }), () => publicUrl),
@@ -160,9 +159,14 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   registerMetrics(app, pool);
   registerHealth(app, store);
   registerPages(app, PAGES, (link) => pool.link(link));
-  const users = createUsers(store, () => performance.now());
+  const stopAsked = Promise.withResolvers<string>();
+  const people = {
+    ...{ store, access, users, audit },
+    stop: () => stopAsked.resolve('a command'),
+    server: { host: hostname(), pid: process.pid },
+  };
   let where: CouchdbPorts['where'] = { ports: [], certificate: null };
-  registerApi(app, { pool, access, couchdb: { users, where: () => where }, copies, imports, spool });
+  registerApi(app, { pool, people, couchdb: { where: () => where }, copies, imports, spool });
   registerFederation(app, door.find);
   const face = openFace({ parts, pool, access, users, directory: join(options.data, 'views'), log });
   registerCouchdb(app, face.house, '/couchdb');
@@ -192,8 +196,8 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
       log,
     });
 
-    const signal = await stopSignal();
-    log.info({ signal }, 'stopping: local workers first, then the listener, then the database');
+    const by = await Promise.race([stopSignal(), stopAsked.promise]);
+    log.info({ by }, 'stopping: local workers first, then the listener, then the database');
     await workers.stop();
     files.withdraw();
     return 0;
@@ -202,7 +206,9 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     earlier?.close();
     await door.stop();
     await Promise.all([app.close(), couchdb?.close()]);
-    await Promise.all([keeper.stop(), remover.stop(), imports.stop(), face.close(), notices?.stop()]);
+    await Promise.all([
+      ...[keeper.stop(), remover.stop(), imports.stop(), face.close(), notices?.stop(), audit.close()],
+    ]);
   }
 }
 
@@ -222,7 +228,10 @@ function settingsOf(options: ServeOptions): PoolSettings {
     );
   const blobGraceMs =
     options.blobGraceSeconds === undefined ? DEFAULT_SETTINGS.blobGraceMs : options.blobGraceSeconds * 1000;
-  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs, blobGraceMs, hasSmtp: options.smtp !== undefined };
+  const auditKeptMs =
+    options.auditKeepSeconds === undefined ? DEFAULT_SETTINGS.auditKeptMs : options.auditKeepSeconds * 1000;
+  const hasSmtp = options.smtp !== undefined;
+  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs, blobGraceMs, auditKeptMs, hasSmtp };
 }
 
 async function certificateOf(options: ServeOptions): Promise<Certificate | null> {

@@ -9,7 +9,7 @@ const WINDOW_MS = 60_000;
 const ALLOWED = 20;
 const REMEMBERED = 10_000;
 
-export function createGuard(now: () => number): Guard {
+export function createGuard(now: () => number, allowed = ALLOWED): Guard {
   const failures = new Map<string, { since: number; count: number }>();
   const recent = (address: string) => {
     const entry = failures.get(address);
@@ -18,7 +18,7 @@ export function createGuard(now: () => number): Guard {
   return {
     blockedFor(address) {
       const entry = recent(address);
-      return entry && entry.count >= ALLOWED ? Math.ceil((entry.since + WINDOW_MS - now()) / 1000) : 0;
+      return entry && entry.count >= allowed ? Math.ceil((entry.since + WINDOW_MS - now()) / 1000) : 0;
     },
     failed(address) {
       const entry = recent(address) ?? { since: now(), count: 0 };

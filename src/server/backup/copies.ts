@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Readable, Transform } from 'node:stream';
 import { PilotageError } from '../../ground/base/errors.ts';
-import { type Principal, requireScope } from '../access/principal.ts';
+import { type Principal, requireAdministrator, requireScope } from '../access/principal.ts';
 import { readBlob } from '../pool/files.ts';
 import type { Parts } from '../pool/parts.ts';
 import { projectOf } from '../pool/projects.ts';
@@ -84,14 +84,18 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
   };
   return {
     async startBackup(who) {
-      requireScope(who, 'admin');
+      requireAdministrator(who);
+      await parts.audit.note(who, 'backup.take', '');
       return start(who, 'backup', null);
     },
     async startExport(who, project) {
       requireScope(who, 'read');
       requireScope(who, 'submit');
       const { id, peer_id: peer } = await projectOf(parts, who, project);
-      if (peer === null) return start(who, 'export', id);
+      if (peer === null) {
+        await parts.audit.note(who, 'project.export', project);
+        return start(who, 'export', id);
+      }
       throw new PilotageError(
         'wrong-state',
         `the tasks of '${project}' are a neighbour's, and only borrowed: export it there`,
@@ -113,6 +117,7 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
       const hold = await open(who, id);
       if (hold.kind !== 'backup')
         throw new PilotageError('wrong-state', 'an export of a project holds no secrets of the server');
+      await parts.audit.note(who, 'backup.identity', '');
       return readIdentity();
     },
     async end(who, id) {
@@ -126,7 +131,7 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
 
 /** A backup is for administrators. An export is for whoever began it. */
 function requireFull(who: Principal, hold: HoldRow): void {
-  if (hold.kind === 'backup' || who.name !== hold.who) requireScope(who, 'admin');
+  if (hold.kind === 'backup' || who.name !== hold.who) requireAdministrator(who);
   requireScope(who, 'read');
   requireScope(who, 'submit');
 }

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { messageOf, PilotageError } from '../../ground/base/errors.ts';
-import { type Principal, requireScope } from '../access/principal.ts';
+import { type Principal, requireAdministrator } from '../access/principal.ts';
 import type { Parts } from '../pool/parts.ts';
 import { knowTrees } from '../pool/trees.ts';
 import { readDump } from '../store/dump/read-dump.ts';
@@ -49,7 +49,7 @@ export function createImports(parts: Parts, faultOfSpec: Numbers['faultOfSpec'])
       await store.removeChunk({ olderThanMs: parts.settings.abandonedAfterMs });
   };
   const find = async (who: Principal, id: string) => {
-    requireScope(who, 'admin');
+    requireAdministrator(who);
     const found = await store.findImported({ name: IMPORTING + id });
     if (found) return found;
     throw new PilotageError('gone', 'this import is not under way (any more): begin it again');
@@ -67,7 +67,7 @@ export function createImports(parts: Parts, faultOfSpec: Numbers['faultOfSpec'])
   const sweeping = sweep();
   return {
     async start(who, { project, quotaBytes }) {
-      requireScope(who, 'admin');
+      requireAdministrator(who);
       if (project.startsWith(IMPORTING) || (await store.listProjects()).some(({ name }) => name === project))
         throw taken(project);
       const id = randomUUID();
@@ -81,6 +81,7 @@ export function createImports(parts: Parts, faultOfSpec: Numbers['faultOfSpec'])
         const brought = await bringRows({ parts, id, projectId, forMs: HOLD_MS, faultOfSpec }, events);
         await findTrees(parts, projectId, brought);
         const done = await finish({ id, projectId, project }, brought);
+        await parts.audit.note(who, 'project.import', project);
         return { project, submissions: pairsOf(brought), cancelled: brought.cancelled, ...done };
       } catch (error) {
         await drop(projectId);

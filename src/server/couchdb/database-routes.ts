@@ -11,7 +11,7 @@ import { checkId } from './read-document.ts';
 import { type CouchCall, sendJson } from './request.ts';
 import { notAllowed } from './users-database.ts';
 import { findBySelector, findDesign, queryView } from './view.ts';
-import { requireAdminOf, requireMember } from './visitors.ts';
+import { requireAdminOf, requireGrantor, requireMember } from './visitors.ts';
 
 /** `/db` and everything below it. Who may not enter learns nothing of what is there. */
 export async function databaseRoute(house: House, call: CouchCall) {
@@ -85,7 +85,7 @@ async function specialRoute(house: House, call: CouchCall, database: Database, n
       return changesFeed(house, call, database);
     case '_security':
       if (call.method === 'GET' || call.method === 'HEAD') return getSecurity(call, database);
-      requireAdminOf(call.visitor, database);
+      requireGrantor(call.visitor, database);
       return putSecurity(house, call, database);
     case '_ensure_full_commit':
       return sendJson(call, 201, { ok: true, instance_start_time: '0' });

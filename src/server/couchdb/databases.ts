@@ -1,7 +1,7 @@
 import { PilotageError } from '../../ground/base/errors.ts';
 import { type Database, findDatabase } from '../pool/documents.ts';
 import { badRequest, CouchError, notFound } from './couch-error.ts';
-import type { House } from './house.ts';
+import { actorOf, type House } from './house.ts';
 import { asObject, type CouchCall, readJson, sendJson } from './request.ts';
 import { notAllowed } from './users-database.ts';
 import { requireServerAdmin, securityOf } from './visitors.ts';
@@ -30,7 +30,9 @@ export async function createDatabase(house: House, call: CouchCall, name: string
       'illegal_database_name',
       `Name: '${name}'. Only lowercase letters (a-z), digits (0-9), and the characters _, +, -, and / are allowed. Must begin with a letter.`,
     );
-  await house.parts.store.createProject({ name, owner: call.visitor.name ?? 'admin' });
+  const audit = house.parts.audit.entry(actorOf(call), 'project.create', name);
+  await house.parts.store.createProject({ name, owner: call.visitor.name ?? 'admin', audit });
+  house.door.access.changed();
   return sendJson(call, 201, { ok: true }, { location: `/${encodeURIComponent(name)}` });
 }
 
@@ -39,7 +41,13 @@ export async function deleteDatabase(house: House, call: CouchCall, database: Da
   requireServerAdmin(call.visitor);
   if (database.name === 'default')
     throw new CouchError(403, 'forbidden', "the project 'default' always exists: delete its documents instead");
-  const principal = { name: call.visitor.name ?? 'admin', tokenId: 0, scopes: ['admin' as const], projects: null };
+  const principal = {
+    name: call.visitor.name ?? 'admin',
+    tokenId: 0,
+    scopes: ['admin' as const],
+    projects: null,
+    address: call.request.ip,
+  };
   try {
     await house.pool.cancel(principal, { project: database.name, all: true });
   } catch (error) {
@@ -50,6 +58,8 @@ export async function deleteDatabase(house: House, call: CouchCall, database: Da
     projectId: database.id,
     name: `${database.name.slice(0, 100)}@deleted-${database.id}`,
   });
+  house.door.access.changed();
+  await house.parts.audit.note(actorOf(call), 'project.remove', database.name);
   await house.views.forget(String(database.id));
   return sendJson(call, 200, { ok: true });
 }
@@ -89,5 +99,6 @@ export async function putSecurity(house: House, call: CouchCall, database: Datab
         throw badRequest(`${what} of ${group} must be a JSON list of strings`);
   }
   await house.parts.store.setSecurity({ projectId: database.id, security: JSON.stringify(given) });
+  await house.parts.audit.note(actorOf(call), 'project.security', database.name, given);
   return sendJson(call, 200, { ok: true });
 }

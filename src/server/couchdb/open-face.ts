@@ -28,7 +28,12 @@ export interface Face {
 /** Views are opened with the first query: a server whose users know nothing of them does without. */
 export function openFace({ parts, pool, access, users, directory, log }: FaceOptions): Face {
   const changes = createChanges(parts);
-  const door = { access, users, sessions: createSessions(users, Date.now) };
+  const accessOf = async (name: string) => {
+    const enters = await parts.store.accessOfUser({ name });
+    const owns = (await parts.store.listProjects()).filter(({ owner }) => owner === name).map((row) => row.name);
+    return { owns, enters: Array.isArray(enters) ? enters : [] };
+  };
+  const door = { access, users, accessOf, sessions: createSessions(users, accessOf, Date.now) };
   let opened: Promise<Views> | undefined;
   const open = () => {
     opened ??= openViews({

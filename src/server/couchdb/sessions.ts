@@ -1,6 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Users } from '../access/users.ts';
-import { NOBODY, type Visitor } from './visitor.ts';
+import { type UserAccess, type Visitor, visitorOf } from './visitor.ts';
 
 const LIFE_SECONDS = 600;
 
@@ -15,7 +15,11 @@ export interface Sessions {
  * Sessions end with the server, and with the password they began with: clients log in again, as they do when one has
  * expired. Who comes later under the name of a removed user is somebody else.
  */
-export function createSessions(users: Users, now: () => number): Sessions {
+export function createSessions(
+  users: Users,
+  accessOf: (name: string) => Promise<UserAccess>,
+  now: () => number,
+): Sessions {
   const key = randomBytes(32);
   const sign = (text: string) => createHmac('sha256', key).update(text).digest();
   return {
@@ -30,7 +34,7 @@ export function createSessions(users: Users, now: () => number): Sessions {
       const right = sign(`${name}.${until}\n${user?.passwordMark}`);
       if (given.length !== right.length || !timingSafeEqual(given, right)) return undefined;
       if (!user || Number(until) * 1000 < now()) return undefined;
-      return { ...NOBODY, name: user.name, roles: user.roles, isAdmin: user.roles.includes('_admin'), how: 'cookie' };
+      return visitorOf(user, 'cookie', accessOf);
     },
   };
 }

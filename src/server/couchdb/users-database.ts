@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { hashPassword } from '../access/passwords.ts';
+import { isAdministrator } from '../access/principal.ts';
 import { formatRevision } from '../store/document-rows.ts';
 import type { UserRow } from '../store/verbs/users.ts';
 import { badRequest, CouchError, conflict, notFound } from './couch-error.ts';
-import type { House } from './house.ts';
+import { actorOf, type House } from './house.ts';
 import { parseRevision } from './read-document.ts';
 import { asObject, type CouchCall, isKnown, readJson, sendJson } from './request.ts';
 import type { Visitor } from './visitor.ts';
@@ -113,6 +114,7 @@ async function putUser(house: House, call: CouchCall, name: string) {
   const given = asObject(await readJson(call), 'Document');
   const standing = await findFor(house, visitor, name);
   if (!standing) requireServerAdmin(visitor);
+  if (standing?.role && !isOneself(visitor, name)) await requirePilotageAdmin(house, visitor, name);
   const roles = readUser(given, name);
   const before = JSON.parse(standing?.roles ?? '[]') as string[];
   if (!visitor.isAdmin && JSON.stringify([...roles].sort()) !== JSON.stringify([...before].sort()))
@@ -129,8 +131,19 @@ async function putUser(house: House, call: CouchCall, name: string) {
     hash,
   });
   if (number === null) throw conflict();
+  if (standing?.role) house.door.access.changed();
+  const what = { roles, ...(password === undefined ? {} : { password: 'changed' }) };
+  await house.parts.audit.note(actorOf(call), 'user.couchdb', name, what);
   const text = formatRevision({ number, hash });
   return sendJson(call, 201, { ok: true, id: PREFIX + name, rev: text }, { etag: `"${text}"` });
+}
+
+/** An administrator of the CouchDB face alone gives nobody a password who may more than that on the other side. */
+async function requirePilotageAdmin(house: House, visitor: Visitor, name: string): Promise<void> {
+  const { principal } = visitor;
+  const self = visitor.name === null ? null : await house.parts.store.findUser({ name: visitor.name });
+  if (principal ? isAdministrator(principal) : self?.role === 'administrator') return;
+  throw new CouchError(403, 'forbidden', `'${name}' is a user of Pilotage, whom an administrator of Pilotage changes.`);
 }
 
 function readUser(given: Record<string, unknown>, name: string): string[] {
@@ -148,9 +161,12 @@ async function removeUser(house: House, call: CouchCall, name: string) {
   requireServerAdmin(call.visitor);
   const user = await house.parts.store.findUser({ name });
   if (!user) throw notFound('missing');
+  if (user.role !== null)
+    throw new CouchError(403, 'forbidden', `'${name}' is a user of Pilotage: 'pilotage user remove ${name}'`);
   const rev = call.query.get('rev') ?? call.request.headers['if-match'];
   if (rev === undefined || formatRevision(parseRevision(rev)) !== revOf(user)) throw conflict();
   await house.parts.store.removeUser({ name });
+  await house.parts.audit.note(actorOf(call), 'user.couchdb', name, { removed: true });
   return sendJson(call, 200, {
     ok: true,
     id: PREFIX + name,

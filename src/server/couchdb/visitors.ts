@@ -2,17 +2,18 @@ import { isUtf8 } from 'node:buffer';
 import type { FastifyRequest } from 'fastify';
 import { PilotageError } from '../../ground/base/errors.ts';
 import type { Access } from '../access/access.ts';
-import { mayDo, mayEnter, type Principal } from '../access/principal.ts';
+import { isAdministrator, mayDo, mayEnter, type Principal } from '../access/principal.ts';
 import type { Users } from '../access/users.ts';
 import type { Database } from '../pool/documents.ts';
 import { CouchError } from './couch-error.ts';
 import type { Sessions } from './sessions.ts';
-import { NOBODY, type Visitor } from './visitor.ts';
+import { NOBODY, type UserAccess, type Visitor, visitorOf } from './visitor.ts';
 
 export interface Door {
   readonly access: Access;
   readonly users: Users;
   readonly sessions: Sessions;
+  readonly accessOf: (name: string) => Promise<UserAccess>;
 }
 
 /** Basic with name and password (or any name and one of our tokens), Bearer, or the cookie of a session. */
@@ -38,7 +39,7 @@ export async function withPassword(door: Door, name: string, password: string, a
     return ofPrincipal(await door.access.authenticate(password, address));
   try {
     const user = await door.users.verify(name, password, address);
-    return { ...NOBODY, name: user.name, roles: user.roles, isAdmin: user.roles.includes('_admin'), how: 'basic' };
+    return await visitorOf(user, 'basic', door.accessOf);
   } catch (error) {
     if (error instanceof PilotageError && error.code === 'unauthenticated')
       throw new CouchError(401, 'unauthorized', 'Name or password is incorrect.');
@@ -47,8 +48,9 @@ export async function withPassword(door: Door, name: string, password: string, a
 }
 
 function ofPrincipal(principal: Principal): Visitor {
-  const isAdmin = principal.scopes.includes('admin') && principal.projects === null;
-  return { name: principal.name, roles: isAdmin ? ['_admin'] : [], isAdmin, principal, how: 'token' };
+  const isAdmin = isAdministrator(principal);
+  const roles = isAdmin ? ['_admin'] : [];
+  return { ...NOBODY, name: principal.name, roles, isAdmin, principal, how: 'token' };
 }
 
 interface Group {
@@ -97,6 +99,14 @@ export function requireAdminOf(visitor: Visitor, database: Database): void {
   if (!isAdminOf(visitor, database)) throw refused(visitor, 'You are not a db or server admin.');
 }
 
+/** Who says who may enter: of those that our grants let in, the owner alone. */
+export function requireGrantor(visitor: Visitor, database: Database): void {
+  requireAdminOf(visitor, database);
+  const isOnlyMember = visitor.enters.includes(database.name) && !visitor.owns.includes(database.name);
+  if (isOnlyMember && !isIn(visitor, securityOf(database).admins))
+    throw refused(visitor, `The project belongs to '${database.owner}', who decides who may enter it.`);
+}
+
 export function requireServerAdmin(visitor: Visitor): void {
   if (!visitor.isAdmin) throw refused(visitor, 'You are not a server admin.');
 }
@@ -105,6 +115,7 @@ export function isAdminOf(visitor: Visitor, database: Database): boolean {
   if (visitor.isAdmin) return true;
   const { principal } = visitor;
   if (principal) return principal.scopes.includes('admin') && mayEnter(principal, database.name);
+  if (visitor.enters.includes(database.name)) return true;
   return isIn(visitor, securityOf(database).admins);
 }
 

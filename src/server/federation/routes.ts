@@ -45,7 +45,7 @@ export function registerFederation(app: FastifyInstance, door: Door): void {
         return {};
       },
     },
-    Object.keys(linkRoutes),
+    { forNeighbours: Object.keys(linkRoutes) },
   );
   app.server.on('upgrade', upgradeToLink(door));
 }

@@ -12,7 +12,7 @@ import {
 import { linkRoutes, peerRoutes } from '../../ground/protocol/peer-routes.ts';
 import { API } from '../../ground/protocol/route.ts';
 import { createGuard } from '../access/guard.ts';
-import { type Principal, requireScope } from '../access/principal.ts';
+import { type Principal, requireAdministrator } from '../access/principal.ts';
 import type { Parts } from '../pool/parts.ts';
 import type { PeerRow } from '../store/verbs/peers.ts';
 import { type Federation, mergePlaces } from './federation.ts';
@@ -83,7 +83,7 @@ export function createTrust(parts: Parts, identity: Identity, federation: Federa
       );
   };
 
-  const admin = (who: Principal): void => requireScope(who, 'admin');
+  const admin = (who: Principal): void => requireAdministrator(who);
   return {
     async list(who) {
       admin(who);
@@ -120,6 +120,7 @@ export function createTrust(parts: Parts, identity: Identity, federation: Federa
           'already-exists',
           `${place.host} port ${place.port} is '${result.peer.name}' (${id.slice(0, 16)}…), which is trusted already; if it moved, its new address is known now`,
         );
+      await parts.audit.note(who, 'peer.connect', result.peer.name, { id, ...place });
       await federation.changed();
       return viewOne(id);
     },
@@ -138,6 +139,7 @@ export function createTrust(parts: Parts, identity: Identity, federation: Federa
           'wrong-state',
           `'${row.name}' ended the trust, and has not asked anew: only a server that asks can be trusted. Ask it with 'pilotage peer connect'`,
         );
+      await parts.audit.note(who, 'peer.trust', row.name, { id: row.id });
       await federation.changed();
       return viewOne(row.id);
     },
@@ -149,12 +151,14 @@ export function createTrust(parts: Parts, identity: Identity, federation: Federa
         await store.forgetPeer({ id: row.id });
         await federation.changed();
       } else await federation.part(row, 'us');
+      await parts.audit.note(who, 'peer.revoke', row.name, { id: row.id });
       return { ...view, state: 'revoked' };
     },
     async setPriority(who, peer, priority) {
       admin(who);
       const row = await find(peer);
       if (!(await store.setPeerPriority({ id: row.id, priority }))) throw notTrusted(row);
+      await parts.audit.note(who, 'peer.priority', row.name, { priority });
       await federation.changed();
       return { self: { id: self.id, name: self.name, places: [...self.places()] }, peers: await viewAll() };
     },
@@ -162,6 +166,7 @@ export function createTrust(parts: Parts, identity: Identity, federation: Federa
       admin(who);
       const row = await find(peer);
       if (!(await store.setPeerTerms({ id: row.id, terms: JSON.stringify(terms) }))) throw notTrusted(row);
+      await parts.audit.note(who, 'peer.lend', row.name, { terms });
       await federation.changed();
       return viewOne(row.id);
     },

@@ -6,24 +6,22 @@ import { MAX_PACK_BYTES, parsePack } from '../../ground/protocol/blob-pack.ts';
 import { NEIGHBOUR_CALLS } from '../../ground/protocol/peer-routes.ts';
 import type { ReplyOf } from '../../ground/protocol/route.ts';
 import { type Routes, routes } from '../../ground/protocol/routes.ts';
-import type { Access } from '../access/access.ts';
-import { requireScope } from '../access/principal.ts';
+import type { Audit } from '../access/audit.ts';
 import type { Copies } from '../backup/copies.ts';
 import type { Imports } from '../backup/imports.ts';
 import type { Pool } from '../pool/pool.ts';
-import { time, timeOrNull } from '../pool/views.ts';
-import type { TokenRow } from '../store/verbs/tokens.ts';
 import type { Handlers } from '../web/handlers.ts';
 import { registerRoutes } from '../web/register-routes.ts';
 import { type CopyHandlers, copyHandlers } from './copy-handlers.ts';
 import { type CouchdbDoor, makeCredentials } from './credentials.ts';
 import { type FrontHandlers, frontHandlers } from './front-handlers.ts';
+import { type PeopleDoor, type PeopleHandlers, peopleHandlers } from './people-handlers.ts';
 import { sendBytes } from './send-bytes.ts';
 
 export interface ApiParts {
   readonly pool: Pool;
-  readonly access: Access;
-  readonly couchdb: CouchdbDoor;
+  readonly people: PeopleDoor;
+  readonly couchdb: Pick<CouchdbDoor, 'where'>;
   readonly copies: Copies;
   readonly imports: Imports;
   /** Where files of forms are while they arrive. */
@@ -32,26 +30,35 @@ export interface ApiParts {
 
 /** The API: every route of the protocol's table, translated into one call on the pool. */
 export function registerApi(app: FastifyInstance, parts: ApiParts): void {
-  const { pool, access, couchdb, spool } = parts;
+  const { pool, people, couchdb, spool } = parts;
   app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload));
   app.addContentTypeParser('multipart/form-data', (request, payload, done) =>
     request.routeOptions.config.form === true
       ? done(null, payload)
       : done(new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()),
   );
+  const door = { ...couchdb, users: people.users, audit: people.audit };
   const handlers: Handlers = {
-    ...createHandlers(pool, access, couchdb),
+    ...createHandlers(pool, door),
     ...frontHandlers(pool, spool),
+    ...peopleHandlers(people),
     ...copyHandlers(parts.copies, parts.imports),
   };
-  registerRoutes(app, routes, handlers, NEIGHBOUR_CALLS);
+  registerRoutes(app, routes, handlers, {
+    forNeighbours: NEIGHBOUR_CALLS,
+    onError: (request, what, error) => noteForbidden(people.audit, request, what, error),
+  });
 }
 
-function createHandlers(
-  pool: Pool,
-  access: Access,
-  couchdb: CouchdbDoor,
-): Omit<Handlers, keyof FrontHandlers | keyof CopyHandlers> {
+/** What only an administrator or an owner may, and somebody else tried. */
+export function noteForbidden(audit: Audit, { principal }: FastifyRequest, what: string, error: unknown): void {
+  if (error instanceof PilotageError && error.code === 'forbidden' && error.details.needs === 'admin')
+    audit.refused(principal, 'forbidden', what);
+}
+
+type Others = keyof FrontHandlers | keyof PeopleHandlers | keyof CopyHandlers;
+
+function createHandlers(pool: Pool, couchdb: CouchdbDoor): Omit<Handlers, Others> {
   return {
     status: ({ who, query }) => pool.status(who, query.project),
 
@@ -139,7 +146,6 @@ function createHandlers(
     },
 
     projects: ({ who }) => pool.projects(who),
-    createProject: ({ who, body }) => pool.createProject(who, body.name),
 
     projectUsage: ({ who, params }) => pool.projectUsage(who, params.project),
     setQuota: ({ who, params, body }) => pool.setQuota(who, params.project, body.bytes),
@@ -165,25 +171,6 @@ function createHandlers(
     uploadState: ({ who, params }) => pool.uploadState(who, params),
     getBlob: async ({ who, params, request, reply }) =>
       sendBytes(reply, request, (start) => pool.getBlob(who, params.project, params.digest, start)),
-
-    tokens: async ({ who }) => {
-      requireScope(who, 'admin');
-      return (await access.list()).map(viewOfToken);
-    },
-    createToken: async ({ who, body }) => {
-      requireScope(who, 'admin');
-      const { row, token } = await access.createToken({
-        name: body.name,
-        scopes: body.scopes,
-        projects: body.projects ?? null,
-        expiresInSeconds: body.expiresInSeconds ?? null,
-      });
-      return { ...viewOfToken(row), token };
-    },
-    revokeToken: async ({ who, params }) => {
-      requireScope(who, 'admin');
-      return viewOfToken(await access.revoke(params.id));
-    },
   };
 }
 
@@ -228,16 +215,4 @@ async function readWhole(body: Readable, most: number): Promise<Buffer> {
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks);
-}
-
-function viewOfToken(row: TokenRow) {
-  return {
-    id: row.id,
-    name: row.name,
-    scopes: JSON.parse(row.scopes),
-    projects: row.projects === null ? null : JSON.parse(row.projects),
-    createdAt: time(row.created_at),
-    expiresAt: timeOrNull(row.expires_at),
-    revokedAt: timeOrNull(row.revoked_at),
-  };
 }

@@ -45,8 +45,8 @@ export function frontHandlers(pool: Pool, spool: string): FrontHandlers {
       const text = await pool.linkLog(hidden(reply, link), task, request.gone);
       return reply.type('text/plain; charset=utf-8').header('x-content-type-options', 'nosniff').send(text);
     },
-    cancelLink: async ({ params, reply }) => {
-      await pool.cancelLink(hidden(reply, params));
+    cancelLink: async ({ params, request, reply }) => {
+      await pool.cancelLink(hidden(reply, params), request.ip);
       return reply.code(204).send();
     },
   };

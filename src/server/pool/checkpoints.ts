@@ -1,5 +1,5 @@
 import { parseTaskId } from '../../ground/base/task-id.ts';
-import { type Principal, requireScope } from '../access/principal.ts';
+import { mayEnter, type Principal, requireScope } from '../access/principal.ts';
 import { sha256 } from '../store/secrets.ts';
 import type { Parts } from './parts.ts';
 import { type NamedFile, requireFiles } from './trees.ts';
@@ -17,7 +17,8 @@ export async function keepCheckpoint(parts: Parts, who: Principal, facts: Checkp
   requireScope(who, 'work');
   const { submission, index } = parseTaskId(facts.task);
   const task = await parts.store.getTask({ submission, idx: index });
-  if (!task) return { answer: 'stale-attempt' as const };
+  // Where one may not enter nothing is told of: not of a task, nor of whether files are there.
+  if (!task || !mayEnter(who, task.project)) return { answer: 'stale-attempt' as const };
   await requireFiles(parts, task.project_id, facts.files);
   const answer = await parts.store.keepCheckpoint({
     submission,

@@ -52,6 +52,7 @@ export function startKeeper(parts: Omit<Parts, 'dirty'>, serverId: string): Keep
       lastAbandoned = now;
       while ((await parts.store.removeChunk({ olderThanMs: parts.settings.abandonedAfterMs })) > 0);
       await forgetOldPilots(withDirty);
+      await forgetOldPeople(parts);
     }
     changedForPilots ||= wasDirty;
     if (now > nextPilots.late || (changedForPilots && now > nextPilots.soon)) {
@@ -80,6 +81,15 @@ export function startKeeper(parts: Omit<Parts, 'dirty'>, serverId: string): Keep
       clearTimeout(timer);
     },
   };
+}
+
+const SESSIONS_KEPT_MS = 7 * 86_400_000;
+const AUDIT_CHUNK = 10_000;
+
+/** What people did so long ago that nobody asks any more, and logins that are over. */
+async function forgetOldPeople({ store, settings }: Pick<Parts, 'store' | 'settings'>): Promise<void> {
+  await store.forgetSessions({ olderThanMs: SESSIONS_KEPT_MS });
+  while ((await store.forgetAudit({ olderThanMs: settings.auditKeptMs, limit: AUDIT_CHUNK })) === AUDIT_CHUNK);
 }
 
 async function fold(parts: Parts): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Log } from '../../ground/base/log.ts';
+import type { Audit } from '../access/audit.ts';
 import type { Blobs } from '../blobs/blobs.ts';
 import type { Store } from '../store/store.ts';
 import type { Links } from './links.ts';
@@ -11,6 +12,7 @@ import type { Tickets } from './tickets.ts';
 export interface Parts {
   readonly store: Store;
   readonly blobs: Blobs;
+  readonly audit: Audit;
   readonly signals: Signals;
   readonly tickets: Tickets;
   readonly links: Links;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { formatTaskId } from '../../ground/base/task-id.ts';
-import { type Principal, requireScope } from '../access/principal.ts';
+import { mayEnter, type Principal, requireScope } from '../access/principal.ts';
 import { restingNodes } from '../core/pilots.ts';
 import type { PilotPlan, PilotRow, PilotSettingsRow, PilotsView } from '../store/verbs/pilots.ts';
 import type { WorkerRow } from '../store/verbs/workers.ts';
@@ -50,7 +50,15 @@ export async function listPilots(parts: Parts, who: Principal) {
   return [
     ...view.settings.map((row) => viewOf(row, view, workers)),
     ...removed.map((site) => ({ ...viewOf(gone(site), view, workers), state: 'removed' as const })),
-  ];
+  ].flatMap((site) => asSeenBy(who, site));
+}
+
+/** Pilots for other projects are not there, nor are the names of those. */
+function asSeenBy<T extends { readonly plan: PilotPlan }>(who: Principal, site: T): T[] {
+  const { projects } = site.plan;
+  if (!projects || who.projects === null) return [site];
+  const own = projects.filter((name) => mayEnter(who, name));
+  return own.length === 0 ? [] : [{ ...site, plan: { ...site.plan, projects: own } }];
 }
 
 async function viewOfSite(parts: Parts, who: Principal, site: string) {

@@ -6,20 +6,18 @@ import { type Principal, requireScope } from '../access/principal.ts';
 import type { Capacity } from '../core/shape.ts';
 import type { RowState } from '../core/task.ts';
 import { sha256 } from '../store/secrets.ts';
-import { IMPORTING } from '../store/verbs/projects.ts';
 import { type CheckpointFacts, keepCheckpoint } from './checkpoints.ts';
 import { createExchanges, type ExchangeFacts } from './exchange.ts';
 import * as files from './files.ts';
-import { forgetSubmissions } from './forget.ts';
 import * as jobs from './jobs.ts';
 import * as linked from './linked-jobs.ts';
 import { type LogWish, readLogs } from './logs.ts';
+import { notedActions } from './noted-actions.ts';
 import type { Parts } from './parts.ts';
 import * as pilots from './pilots.ts';
 import * as projectUsers from './project-user.ts';
 import { projectOf } from './projects.ts';
 import * as queries from './queries.ts';
-import * as selection from './selection.ts';
 import * as fronts from './service-front.ts';
 import * as serviceHosts from './service-hosts.ts';
 import * as serviceJobs from './service-jobs.ts';
@@ -63,6 +61,7 @@ export type Pool = ReturnType<typeof createPool>;
 export function createPool(parts: Parts, options: { protocol: number; startedAt: number }) {
   const exchanges = createExchanges(parts);
   return {
+    ...notedActions(parts),
     status: (who: Principal, project?: string) => queries.getStatus(parts, who, project, options.startedAt),
 
     submit: (who: Principal, request: submitting.SubmitRequestFacts) => submitting.submit(parts, who, request),
@@ -84,11 +83,6 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
     logs: (who: Principal, id: string, wish: LogWish, gone: AbortSignal) => readLogs(parts, who, id, wish, gone),
     results: (who: Principal, id: string, attempt: number | undefined, page: queries.Page) =>
       queries.listResults(parts, who, id, attempt, page),
-    forget: (who: Principal, which: selection.SelectionFacts) => forgetSubmissions(parts, who, which),
-    cancel: (who: Principal, which: selection.SelectionFacts) => selection.cancelTasks(parts, who, which),
-    retry: (who: Principal, which: selection.SelectionFacts) => selection.retryTasks(parts, who, which),
-    acceptLate: (who: Principal, id: string, attempt: number | undefined) =>
-      selection.acceptLate(parts, who, id, attempt),
 
     createJob: (who: Principal, project: string, request: jobs.JobRequestFacts) =>
       jobs.createJob(parts, who, project, request),
@@ -123,9 +117,6 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
     linkFile: (link: linked.LinkFacts, path: string, start: number) => linked.linkFile(parts, link, path, start),
     linkFiles: (link: linked.LinkFacts) => linked.linkFiles(parts, link),
     linkLog: (link: linked.LinkFacts, task: string, gone: AbortSignal) => linked.linkLog(parts, link, task, gone),
-    cancelLink: (link: linked.LinkFacts) => linked.cancelLink(parts, link),
-    wishJobs: (who: Principal, project: string, facts: serviceJobs.WishFacts) =>
-      serviceJobs.wishJobs(parts, who, project, facts),
 
     workers: (who: Principal, all: boolean) => queries.listWorkers(parts, who, all),
     register: (who: Principal, worker: RegisterFacts) => register(parts, who, worker, options.protocol),
@@ -149,44 +140,13 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
     holds: (who: Principal, worker: sources.WorkerKey, holds: { add: readonly string[]; remove: readonly string[] }) =>
       sources.setHolds(parts, who, worker, holds),
     ticketKeys: (who: Principal) => sources.ticketKeys(parts, who),
-    async instruct(who: Principal, names: readonly string[] | null, instruction: 'drain' | 'stop'): Promise<number> {
-      requireScope(who, 'admin');
-      const sessions = await parts.store.instructWorkers({ names, instruction });
-      if (sessions.length === 0 && names !== null)
-        throw new PilotageError(
-          'not-found',
-          `no worker that is alive is called ${names.join(', ')}: 'pilotage workers' shows those there are`,
-        );
-      for (const session of sessions) parts.signals.session(session);
-      return sessions.length;
-    },
 
     pilots: (who: Principal) => pilots.listPilots(parts, who),
-    setPilots: (who: Principal, site: string, settings: pilots.PilotSettingsFacts) =>
-      pilots.setPilots(parts, who, site, settings),
-    pausePilots: (who: Principal, site: string, paused: boolean) => pilots.pausePilots(parts, who, site, paused),
-    removePilots: (who: Principal, site: string) => pilots.removePilots(parts, who, site),
 
     projects: (who: Principal) => queries.listProjects(parts, who),
-    async createProject(who: Principal, name: string) {
-      requireScope(who, 'admin');
-      if (name.startsWith(IMPORTING))
-        throw new PilotageError(
-          'bad-request',
-          `names that begin with '${IMPORTING}' are for projects that are being imported`,
-        );
-      const { made } = await parts.store.createProject({ name, owner: who.name });
-      if (!made) throw new PilotageError('already-exists', `there is a project '${name}' already`);
-      return (await queries.listProjects(parts, who)).find((project) => project.name === name) as Awaited<
-        ReturnType<typeof queries.listProjects>
-      >[number];
-    },
 
     projectUsage: (who: Principal, project: string) => files.projectUsage(parts, who, project),
-    setQuota: (who: Principal, project: string, bytes: number | null) => files.setQuota(parts, who, project, bytes),
     projectUser: (who: Principal, project: string) => projectUsers.projectUser(parts, who, project),
-    setTokenLimits: (who: Principal, project: string, wish: projectUsers.TokenLimitsWish) =>
-      projectUsers.setTokenLimits(parts, who, project, wish),
     missingBlobs: (who: Principal, project: string, asked: files.Asked) =>
       files.missingBlobs(parts, who, project, asked),
     putBlob: (who: Principal, to: { project: string; digest: string }, upload: files.Upload, bytes: Readable) =>

@@ -1,4 +1,5 @@
 import { PilotageError } from '../../ground/base/errors.ts';
+import { requireOwner } from '../access/grants.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
@@ -25,7 +26,9 @@ export async function projectUser(parts: Parts, who: Principal, project: string)
 async function freeName(parts: Parts, wanted: string, own: ReadonlySet<string>): Promise<string> {
   for (let i = 1; i <= 100; i += 1) {
     const name = i === 1 ? wanted : `${wanted}-${i}`;
-    if (own.has(name) || !(await parts.store.findUser({ name }))) return name;
+    const standing = await parts.store.findUser({ name });
+    // A user of Pilotage is a person, whatever the project's list says: their password is theirs.
+    if (standing ? own.has(name) && standing.role === null : true) return name;
   }
   throw new PilotageError('already-exists', `there are a hundred users called like '${wanted}': remove some of them`);
 }
@@ -37,8 +40,8 @@ export interface TokenLimitsWish {
 
 /** Says what holds from then on. */
 export async function setTokenLimits(parts: Parts, who: Principal, project: string, wish: TokenLimitsWish) {
-  requireScope(who, 'admin');
-  const { id } = await projectOf(parts, who, project);
+  const { id, name, owner } = await projectOf(parts, who, project);
+  requireOwner(who, { name, owner });
   const { maxLockAgeSeconds: seconds, maxScrubs } = wish;
   await parts.store.setTokenLimits({
     projectId: id,

@@ -5,6 +5,7 @@ import { type Principal, requireScope } from '../access/principal.ts';
 import type { RowState } from '../core/task.ts';
 import type { TaskDetailRow } from '../store/verbs/read-tasks.ts';
 import { isHeldByClient } from '../store/verbs/token-holders.ts';
+import type { WorkerListRow } from '../store/verbs/workers.ts';
 import type { Parts } from './parts.ts';
 import { projectOf, visibleProjects } from './projects.ts';
 import { submissionTopic } from './signals.ts';
@@ -186,7 +187,15 @@ function numberOrNull(after: string | undefined): number | null {
 
 export async function listWorkers(parts: Parts, principal: Principal, all: boolean) {
   requireScope(principal, 'read');
-  return (await parts.store.listWorkers({ all })).map(viewOfWorker);
+  const projects = await visibleProjects(parts, principal, undefined);
+  const rows = await parts.store.listWorkers({ all });
+  return rows.filter((row) => !isHidden(row, projects)).map(viewOfWorker);
+}
+
+/** Workers are everybody's to see, but for clients of the CouchDB face: their names tell who works in which project. */
+function isHidden(row: WorkerListRow, projects: readonly number[] | null): boolean {
+  if (projects === null || !isHeldByClient(row) || row.projects === null) return false;
+  return !(JSON.parse(row.projects) as number[]).some((id) => projects.includes(id));
 }
 
 export async function listProjects(parts: Parts, principal: Principal) {

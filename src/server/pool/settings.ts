@@ -14,6 +14,8 @@ export interface PoolSettings {
   readonly maxLockMs: number;
   /** So often a token is given back after silence. */
   readonly maxScrubs: number;
+  /** What people did is kept in the audit log for so long. */
+  readonly auditKeptMs: number;
   /** Mails go out; otherwise they are kept. */
   readonly hasSmtp: boolean;
 }
@@ -28,5 +30,6 @@ export const DEFAULT_SETTINGS: PoolSettings = {
   // Five days: the longest wall time of many a cluster.
   maxLockMs: 432_000_000,
   maxScrubs: 3,
+  auditKeptMs: 365 * 86_400_000,
   hasSmtp: false,
 };

@@ -1,6 +1,6 @@
 import { PilotageError } from '../../ground/base/errors.ts';
 import { formatTaskId } from '../../ground/base/task-id.ts';
-import { type Principal, requireScope } from '../access/principal.ts';
+import { type Principal, requireScope, usualProject } from '../access/principal.ts';
 import { fits, parseShapeKey } from '../core/shape.ts';
 import { EXTRAS } from '../store/task-rows.ts';
 import type { NewSubmission } from '../store/verbs/submissions.ts';
@@ -19,7 +19,7 @@ export type { ItemFacts, SubmitRequestFacts } from './step-facts.ts';
 /** All of a request or none. What cannot ever run here now is accepted with a warning, or refused when `strict`. */
 export async function submit(parts: Parts, principal: Principal, request: SubmitRequestFacts) {
   requireScope(principal, 'submit');
-  const project = await projectOf(parts, principal, request.project ?? principal.projects?.[0] ?? 'default');
+  const project = await projectOf(parts, principal, request.project ?? usualProject(principal));
   if (request.steps.some(({ spec }) => spec.site !== undefined))
     throw new PilotageError('bad-spec', "what is to run at a site is a job: start it with 'pilotage job run --site'");
   refuseCycle(request.steps);

@@ -381,6 +381,24 @@ create table holds (
   since bigint not null, held_until bigint not null
 );
 `,
+  // People. A row of `users` without a role is somebody of the CouchDB face alone. A session is a token of the kind that a
+  // login makes. `audit`: who did what; `times`: so often, where failures are counted together.
+  `
+alter table users add column role text check (role in ('administrator', 'regular'));
+alter table tokens add column kind text not null default 'token' check (kind in ('token', 'session', 'admin'));
+alter table tokens add column user_name text;
+create index tokens_user on tokens (user_name) where user_name is not null;
+create table members (
+  project_id bigint not null, user_name text not null, granted_by text not null, granted_at bigint not null, primary key (project_id, user_name)
+) $CLUSTERED;
+create index members_user on members (user_name);
+create table audit (
+  id $ID, at bigint not null, who text not null, how text not null, address text, action text not null, subject text not null,
+  detail text not null, outcome text not null check (outcome in ('done', 'refused')), times bigint not null default 1
+);
+create index audit_at on audit (at);
+create index audit_who on audit (who, id);
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

@@ -1,6 +1,7 @@
 import type { Db, Dialect } from './db.ts';
 import type { DumpWish, Snapshot } from './dump/snapshot.ts';
 import * as answers from './verbs/answer-claimed.ts';
+import * as audit from './verbs/audit.ts';
 import { balancePilots } from './verbs/balance-pilots.ts';
 import * as blobs from './verbs/blobs.ts';
 import * as borrowed from './verbs/borrowed.ts';
@@ -18,8 +19,10 @@ import * as imports from './verbs/imports.ts';
 import * as jobs from './verbs/jobs.ts';
 import { leaveService } from './verbs/leave-service.ts';
 import * as linkedJobs from './verbs/linked-jobs.ts';
+import * as members from './verbs/members.ts';
 import { mergeRecord } from './verbs/merge-record.ts';
 import * as peers from './verbs/peers.ts';
+import * as people from './verbs/people.ts';
 import * as pilots from './verbs/pilots.ts';
 import { pollService } from './verbs/poll-service.ts';
 import * as projects from './verbs/projects.ts';
@@ -57,6 +60,8 @@ export const WRITE_VERBS = {
   agreeOn: servers.agreeOn,
   createToken: tokens.createToken,
   revokeToken: tokens.revokeToken,
+  renewSession: tokens.renewSession,
+  forgetSessions: tokens.forgetSessions,
   createProject: projects.createProject,
   addBlobs: blobs.addBlobs,
   noteGone: blobs.noteGone,
@@ -139,6 +144,16 @@ export const WRITE_VERBS = {
   settleBorrowed: borrowed.settleBorrowed,
   giveBackBorrowed: borrowed.giveBackBorrowed,
   endBorrowed: borrowed.endBorrowed,
+  firstAdministrator: people.firstAdministrator,
+  addPerson: people.addPerson,
+  setRole: people.setRole,
+  setPersonPassword: people.setPersonPassword,
+  removePerson: people.removePerson,
+  grantProject: members.grantProject,
+  revokeProject: members.revokeProject,
+  transferProject: members.transferProject,
+  writeAudit: audit.writeAudit,
+  forgetAudit: audit.forgetAudit,
 } as const;
 
 /** Verbs that only look. They see everything that was acknowledged before they were called. */
@@ -206,6 +221,9 @@ export const READ_VERBS = {
   borrowedLoad: borrowed.borrowedLoad,
   findSupply,
   findDemand,
+  accessOfUser: members.accessOfUser,
+  listMembers: members.listMembers,
+  listAudit: audit.listAudit,
 } as const;
 
 type Verb<F> = F extends (db: Db, input: infer Input) => infer Result

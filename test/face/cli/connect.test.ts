@@ -1,7 +1,8 @@
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { resolveServer } from '../../../src/face/cli/connect.ts';
+import { findSession, forgetSession, keepSession, sessionFile } from '../../../src/face/cli/session-file.ts';
 import { cli } from '../../support/cli-context.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
@@ -64,6 +65,44 @@ describe('which server is meant', () => {
     ['no token', { server: 'https://a' }, 'which token for https://a?'],
   ])('%s is refused', (_what, choice, message) => {
     expect(() => resolveServer(choice, {})).toThrow(message);
+  });
+});
+
+describe('by what one is known there', () => {
+  const loggedIn = () => {
+    const home = temporaryDirectory();
+    const file = sessionFile({ HOME: home }, NOWHERE);
+    keepSession(file, 'pilotage_of-a-login');
+    return { home, file, data: dataDirectory() };
+  };
+
+  test('a login goes before the administrator’s token of the data directory, and after what is named', () => {
+    const { home, file, data } = loggedIn();
+    const env = { HOME: home };
+    expect(resolveServer({ data }, env).tokenFile).toBe(file);
+    expect(resolveServer({}, { ...env, PILOTAGE_DATA: data }).tokenFile).toBe(file);
+    expect(resolveServer({ server: NOWHERE }, env).tokenFile).toBe(file);
+    expect(resolveServer({ data, tokenFile: 't' }, env).tokenFile).toBe('t');
+    expect(resolveServer({ server: NOWHERE }, { ...env, PILOTAGE_TOKEN_FILE: 'e' }).tokenFile).toBe('e');
+    expect(resolveServer({}, env, { server: NOWHERE, tokenFile: 'c' }).tokenFile).toBe('c');
+    forgetSession(file);
+    expect(resolveServer({ data }, env).tokenFile).toBe(path.join(data, 'admin-token'));
+  });
+
+  test('is one thing for each server, in files for their owner alone', () => {
+    const { home, file } = loggedIn();
+    const other = sessionFile({ HOME: home }, 'http://127.0.0.1:10');
+    expect(findSession({ HOME: home }, 'http://127.0.0.1:10')).toBeUndefined();
+    keepSession(other, 'pilotage_another');
+    expect(readFileSync(file, 'utf8')).toBe('pilotage_of-a-login\n');
+    expect([statSync(file).mode & 0o777, statSync(path.dirname(file)).mode & 0o777]).toEqual([0o600, 0o700]);
+    expect(sessionFile({ HOME: home, XDG_STATE_HOME: '/state' }, NOWHERE)).toMatch(/^\/state\/pilotage\/sessions\//);
+  });
+
+  test('is told where it is nothing', () => {
+    expect(() => resolveServer({ server: 'https://a' }, { HOME: temporaryDirectory() })).toThrow(
+      "Log in with 'pilotage login'",
+    );
   });
 });
 

@@ -12,16 +12,22 @@ import type { Invocation } from '../invocation.ts';
 import { couchdbUrl, describeFiles, requirePrivate, writePicasConfig } from '../picas-config.ts';
 import { type Column, formatAge, formatTable, plural } from '../table.ts';
 import { projectExportCommand, projectImportCommand } from './project-copies.ts';
+import { memberCommands } from './project-members.ts';
 import { describeCounts } from './status.ts';
 
 export function projectCommand(define: Define): Command {
+  const [members, grant, revoke, transfer] = memberCommands(define);
   return define(
     'project',
-    'List or create projects, see what one keeps, set how much it may, export and import them',
+    'List or create projects, say who may enter one, see what it keeps and how much it may, export and import them',
     list,
   )
     .addCommand(define('list', 'List projects', list))
     .addCommand(define('create', 'Create a project', create).argument('<name>', 'its name'))
+    .addCommand(members)
+    .addCommand(grant)
+    .addCommand(revoke)
+    .addCommand(transfer)
     .addCommand(define('usage', 'Show what a project keeps, and how much it may', usage).argument('[name]', 'its name'))
     .addCommand(
       define('quota', 'Say how much a project may keep', quota)

@@ -18,6 +18,7 @@ interface Options {
   readonly name: string;
   readonly scope: readonly string[];
   readonly project?: readonly string[];
+  readonly user?: string;
   readonly expires?: number;
   readonly to: string;
 }
@@ -28,10 +29,11 @@ export function tokenCommand(define: Define): Command {
   const make = define('create', 'Make a token and write it to a file that only you can read', create)
     .requiredOption('--name <name>', 'for whom or what it is')
     .requiredOption('--scope <scope>', `admin, submit, read, work or front ${SEVERAL}`, collectList)
+    .option('--user <name>', "whose it is: it ends with that user, and never does more; an administrator's is nobody's")
     .option('--project <name>', `only for this project ${SEVERAL}`, collectList)
     .option('--expires <duration>', 'good for so long, as in 30d; until revoked unless given', duration)
     .requiredOption('--to <file>', 'where to (- is standard output)');
-  return define('token', 'List, create or revoke tokens', list)
+  return define('token', 'List, create or revoke tokens: your own, as an administrator all', list)
     .addCommand(define('list', 'List tokens (never the secrets)', list))
     .addCommand(make)
     .addCommand(define('revoke', 'Revoke a token, at once', revoke).argument('<id>', 'its number', wholeNumber(1)));
@@ -42,7 +44,7 @@ async function create(invocation: Invocation, options: Options): Promise<number>
   const body = {
     name,
     scopes: options.scope.map(toScope),
-    ...defined({ projects: options.project && [...options.project], expiresInSeconds: expires }),
+    ...defined({ projects: options.project && [...options.project], expiresInSeconds: expires, user: options.user }),
   };
   const make = (): Promise<NewToken> => invocation.client().call(calls.createToken, { body });
   if (options.to === '-') {
@@ -96,9 +98,13 @@ async function revoke(invocation: Invocation, _options: object, id: number): Pro
 function columns(now: Date): Column<TokenView>[] {
   return [
     { title: 'ID', of: ({ id }) => String(id), align: 'right' },
-    { title: 'NAME', of: ({ name }) => name },
+    { title: 'NAME', of: ({ name, kind }) => (kind === 'session' ? '(a login)' : name) },
+    { title: 'USER', of: ({ user }) => user ?? '-' },
     { title: 'SCOPES', of: ({ scopes }) => scopes.join(', ') },
-    { title: 'PROJECTS', of: ({ projects }) => projects?.join(', ') ?? 'all' },
+    {
+      title: 'PROJECTS',
+      of: ({ projects, user }) => projects?.join(', ') ?? (user === null ? 'all' : "all of the user's"),
+    },
     { title: 'CREATED', of: ({ createdAt }) => formatAge(createdAt, now) },
     { title: 'STATE', of: (token) => stateOf(token, now) },
   ];

@@ -1,4 +1,4 @@
-import type { ParamsOf, QueryOf, ReplyOf } from '../../../ground/protocol/route.ts';
+import type { BodyOf, ParamsOf, QueryOf, ReplyOf } from '../../../ground/protocol/route.ts';
 import type { Routes } from '../../../ground/protocol/routes.ts';
 import { ROOT } from './root.ts';
 import { currentToken } from './session.ts';
@@ -15,6 +15,8 @@ const PATHS = {
   linkZip: '/links/:project/:number/:secret/results.zip',
   linkLog: '/links/:project/:number/:secret/logs/:task',
   cancelLink: '/links/:project/:number/:secret/cancel',
+  login: '/login',
+  logout: '/logout',
 } as const satisfies { readonly [Name in keyof Routes]?: Routes[Name]['path'] };
 
 type Call = keyof typeof PATHS;
@@ -44,6 +46,7 @@ export interface Ask<Name extends Call> {
   readonly params?: ParamsOf<Routes[Name]>;
   readonly query?: QueryOf<Routes[Name]>;
   readonly method?: 'GET' | 'POST';
+  readonly body?: BodyOf<Routes[Name]>;
   readonly signal?: AbortSignal;
 }
 
@@ -59,7 +62,8 @@ export async function askForText<Name extends Call>(name: Name, input: Ask<Name>
   const signals = [AbortSignal.timeout(PATIENCE_MS), ...(input.signal ? [input.signal] : [])];
   const answer = await fetch(addressOf(name, input), {
     method: input.method ?? 'GET',
-    headers: headers(),
+    headers: { ...headers(), ...(input.body === undefined ? {} : { 'content-type': 'application/json' }) },
+    ...(input.body === undefined ? {} : { body: JSON.stringify(input.body) }),
     credentials: 'omit',
     cache: 'no-store',
     signal: AbortSignal.any(signals),

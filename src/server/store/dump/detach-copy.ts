@@ -19,10 +19,11 @@ export async function detachCopy(db: Db): Promise<number> {
   await db.run(sql`update pilot_settings set paused = 1, wanted = 0`);
   await db.run(sql`update letters set state = 'given-up', ended_at = ${db.now}, last_error = 'this server is a copy of the one that sends it'
     where state = 'waiting'`);
-  // The key that makes secret links is another one here.
-  await db.run(sql`delete from installation where name = 'link-key'`);
+  // The key that makes secret links is another one here, and so is who it is to neighbours.
+  await db.run(sql`delete from installation where name in ('link-key', 'peer-identity')`);
   // Neighbours trust the server that it was copied from, and get results from there.
-  for (const table of [sql`peers`, sql`peer_leader`, sql`borrowed`]) await db.run(sql`delete from ${table}`);
+  for (const table of [sql`peers`, sql`peer_leader`, sql`borrowed`, sql`borrowed_secrets`])
+    await db.run(sql`delete from ${table}`);
   await db.run(sql`delete from blob_holders`);
   await db.run(sql`delete from servers`);
   return cancelled;

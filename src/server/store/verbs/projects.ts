@@ -1,6 +1,7 @@
 import { countsOfProjects } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
+import { type AuditEntry, keepAudit } from './audit.ts';
 
 /** How the name of a project begins that is being imported. */
 export const IMPORTING = '@import/';
@@ -23,11 +24,12 @@ export interface ProjectRow {
 /** Makes a project unless it is there. `made` says which. */
 export async function createProject(
   db: Db,
-  input: { name: string; owner: string },
+  input: { name: string; owner: string; audit?: AuditEntry },
 ): Promise<ProjectRow & { made: boolean }> {
   const made = await db.run(
     sql`insert into projects (name, owner, created_at) values (${input.name}, ${input.owner}, ${db.now}) on conflict (name) do nothing`,
   );
+  if (made > 0) await keepAudit(db, input.audit);
   const row = await firstRow<ProjectRow>(db, sql`select * from projects where name = ${input.name}`);
   return { ...(row as ProjectRow), made: made > 0 };
 }
