@@ -21,6 +21,7 @@ test.each([
   'docs/people.md',
   'docs/services.md',
   'docs/backup.md',
+  'docs/neighbours.md',
   'examples/hetatm/README.md',
   'docs/reference/cli.md',
   'docs/reference/http.md',
