@@ -3,7 +3,7 @@ import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import type { Transport } from '../../ground/client/transport.ts';
 import type { Principal } from '../access/principal.ts';
 import type { Parts } from '../pool/parts.ts';
-import { openSecret } from './delegation/borrow.ts';
+import { openSecrets } from './delegation/borrow.ts';
 import type { Identity } from './identity.ts';
 
 export type Relay = (principal: Principal, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
@@ -23,7 +23,8 @@ export function createRelay(parts: Parts, identity: Identity, transportTo: (peer
     if (!task) throw new PilotageError('internal', 'what is relayed is asked by a task');
     const [row] = await parts.store.findBorrowed({ keys: [{ submission: task.submission, idx: task.index }] });
     if (!row) throw new PilotageError('unauthenticated', 'the credential of a task is good only while the task runs');
-    const token = `task:${row.task}:${row.attempt}:${openSecret(identity, row.sealed, row.idx)}`;
+    const [secret = ''] = await openSecrets(parts.store, identity, [row]);
+    const token = `task:${row.task}:${row.attempt}:${secret}`;
     const passed = PASSED.flatMap((name) => {
       const value = request.headers[name];
       return typeof value === 'string' ? [[name, value]] : [];

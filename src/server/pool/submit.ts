@@ -157,11 +157,13 @@ async function resourceWarnings(parts: Parts, steps: readonly NewSubmission[]): 
   const workers = (await parts.store.listWorkers({ all: false }))
     .filter((worker) => worker.state === 'alive')
     .map(workerFacts);
+  const neighbours = (await parts.store.listPeers()).filter(({ state }) => state === 'trusted').map(({ name }) => name);
+  const elsewhere = neighbours.length === 0 ? '' : `; one of a neighbour may (${neighbours.join(', ')})`;
   return steps.flatMap((step, i) => {
     const shape = parseShapeKey(step.shapeKey);
     if (workers.some((worker) => fits(shape, worker))) return [];
     return [
-      `no worker that is here now has what ${step.name === null ? `step ${i + 1}` : `step '${step.name}'`} asks for (${describe(shape)})`,
+      `no worker that is here now has what ${step.name === null ? `step ${i + 1}` : `step '${step.name}'`} asks for (${describe(shape)})${shape.kind === 'command' ? elsewhere : ''}`,
     ];
   });
 }

@@ -215,6 +215,7 @@ export const READ_VERBS = {
   countPeerTasks: peers.countPeerTasks,
   listBorrowed: borrowed.listBorrowed,
   findBorrowed: borrowed.findBorrowed,
+  sealedSecrets: borrowed.sealedSecrets,
   endedBorrowed: borrowed.endedBorrowed,
   readEnded: borrowed.readEnded,
   borrowedProgress: borrowed.borrowedProgress,

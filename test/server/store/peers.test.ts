@@ -296,15 +296,18 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     expect(
       (await store.borrowedLoad()).map((row) => ({ ...row, queued: Number(row.queued), running: Number(row.running) })),
     ).toEqual([{ peer_id: id('c'), key: ONE_CPU, queued: 1, running: 1 }]);
-    expect(await store.endedBorrowed({ peerId: id('c') })).toEqual([]);
+    expect(await store.endedBorrowed({ peerId: id('c'), after: null })).toEqual([]);
     await it.exchange({
       most: 0,
       reports: claims.map((claim) =>
         report(claim, { logs: [{ stream: 'stdout', size: 2, data: 'aGk=', digest: null }] }),
       ),
     });
-    const keys = await store.endedBorrowed({ peerId: id('c') });
-    expect(keys).toEqual([{ submission: borrowed, idx: 5 }]);
+    const keys = await store.endedBorrowed({ peerId: id('c'), after: null });
+    expect(keys).toMatchObject([{ submission: borrowed, idx: 5 }]);
+    const last = Number(keys[0]?.sequence);
+    expect(await store.endedBorrowed({ peerId: id('c'), after: last - 1 })).toEqual(keys);
+    expect(await store.endedBorrowed({ peerId: id('c'), after: last })).toEqual([]);
     const { ended, logs } = await store.readEnded({ keys });
     expect(ended).toMatchObject([
       { task: '7.5', attempt: 1, state: 'succeeded', project: '@host-c/q', cpu_seconds: 1.5 },
@@ -314,7 +317,7 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     expect(Number((await peer('c'))?.lent_ms)).toBe(1500);
     expect(await store.giveBackBorrowed({ peerId: null, olderMs: 60_000 })).toBe(0);
     expect(await store.giveBackBorrowed({ peerId: id('c'), olderMs: 0 })).toBe(1);
-    const given = await store.endedBorrowed({ peerId: id('c') });
+    const given = await store.endedBorrowed({ peerId: id('c'), after: null });
     expect((await store.readEnded({ keys: given })).ended).toMatchObject([{ task: '7.9', state: 'cancelled' }]);
     expect(await store.settleBorrowed({ peerId: id('c'), cpuMs: 0, keys: given })).toEqual([borrowed]);
     expect(await store.forgetSubmission({ id: borrowed as number })).toBe('forgotten');

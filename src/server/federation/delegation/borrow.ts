@@ -4,6 +4,7 @@ import type { Home, Terms } from '../../../ground/protocol/peer.ts';
 import type { TaskSpec } from '../../../ground/protocol/spec.ts';
 import { shapeKey } from '../../core/shape.ts';
 import { toShape } from '../../pool/new-submission.ts';
+import type { Store } from '../../store/store.ts';
 import type { BorrowedGroup } from '../../store/verbs/borrowed.ts';
 import type { PeerRow } from '../../store/verbs/peers.ts';
 import type { Identity } from '../identity.ts';
@@ -36,9 +37,17 @@ export function toGroups(taken: readonly Taken[], peer: PeerRow, identity: Ident
   return [...byOrigin.values()].map((some) => toGroup(some, peer, terms, identity));
 }
 
-/** The secret of the neighbour's attempt, from those that were sealed together. */
-export function openSecret(identity: Identity, sealed: string, idx: number): string {
-  return (JSON.parse(identity.open(sealed)) as Record<string, string>)[idx] ?? '';
+/** The secrets of the neighbour's attempts that these tasks carry out, in order. */
+export async function openSecrets(
+  store: Pick<Store, 'sealedSecrets'>,
+  identity: Identity,
+  keys: readonly { readonly submission_id: number; readonly idx: number }[],
+): Promise<string[]> {
+  const rows = await store.sealedSecrets({ submissions: keys.map((key) => key.submission_id) });
+  const opened = new Map(
+    rows.map(({ submission_id: id, sealed }) => [id, JSON.parse(identity.open(sealed)) as Record<string, string>]),
+  );
+  return keys.map(({ submission_id: id, idx }) => opened.get(id)?.[idx] ?? '');
 }
 
 function indexOf(claim: Claim): number {

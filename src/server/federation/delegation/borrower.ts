@@ -16,7 +16,7 @@ import { ANY_SUBMISSION } from '../../pool/signals.ts';
 import type { EndedRow } from '../../store/verbs/borrowed.ts';
 import type { PeerRow } from '../../store/verbs/peers.ts';
 import type { Identity } from '../identity.ts';
-import { type ProjectHome, type Taken, toGroups } from './borrow.ts';
+import { openSecrets, type ProjectHome, type Taken, toGroups } from './borrow.ts';
 import { type BorrowedProject, pushFiles } from './files.ts';
 import { createLiveTask, type LiveTask } from './live-task.ts';
 import { createLogReader } from './log-reader.ts';
@@ -65,9 +65,12 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const { parts, identity, client, peer, onChange } = options;
   const { store, log, signals } = parts;
   const live = new Map<string, LiveTask>();
+  const byPlace = new Map<string, LiveTask>();
   const settledKeys: LiveTask[] = [];
   const stopped = new AbortController();
   const ends: number[] = [];
+  let seenUpTo = 0;
+  let lastWholeLook = Number.NEGATIVE_INFINITY;
   let grant: Grant | undefined;
   let incoming: Taken[] = [];
   let tellRoom = (): void => undefined;
@@ -130,6 +133,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     const task = live.get(key) ?? settledKeys.find(({ claim }) => keyOf(claim) === key);
     if (!task) return;
     task.local = local;
+    byPlace.set(nameOf(local), task);
     if (task.isDropped) taskOptions.onDrop(task);
   };
 
@@ -140,9 +144,14 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   // What goes back
 
   const reportEnds = async (): Promise<void> => {
-    const byLocal = new Map([...live.values()].flatMap((task) => (task.local ? [[nameOf(task.local), task]] : [])));
-    const news = (await store.endedBorrowed({ peerId: peer().id })).filter((key) => {
-      const task = byLocal.get(nameOf(key));
+    const isWholeLook = performance.now() - lastWholeLook > LOOK_MS;
+    if (isWholeLook) lastWholeLook = performance.now();
+    const found = await store.endedBorrowed({ peerId: peer().id, after: isWholeLook ? null : seenUpTo });
+    // One that ended before its place was known is found again.
+    const early = found.find((key) => !byPlace.has(nameOf(key)));
+    seenUpTo = early ? Number(early.sequence) - 1 : Number(found.at(-1)?.sequence ?? seenUpTo);
+    const news = found.filter((key) => {
+      const task = byPlace.get(nameOf(key));
       return task && !task.isReported;
     });
     for (let at = 0; at < news.length; at += MOST_ENDS) {
@@ -198,6 +207,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     await drops;
     await flushing;
     const tasks = settledKeys.splice(0);
+    for (const { local } of tasks) if (local) byPlace.delete(nameOf(local));
     const keys = tasks.flatMap(({ local }) => (local ? [local] : []));
     if (keys.length === 0) return;
     const cpuMs = tasks.reduce((sum, task) => sum + task.cpuMs, 0);
@@ -264,6 +274,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const adopted = await adopt(options, (claim, local) => {
     const task = createLiveTask(claim, taskOptions);
     task.local = local;
+    byPlace.set(nameOf(local), task);
     live.set(keyOf(claim), task);
     return task.attempt;
   });
@@ -323,17 +334,12 @@ async function adopt(
   make: (claim: Claim, local: { submission: number; idx: number }) => LiveAttempt,
 ): Promise<{ claim: Claim; live: LiveAttempt }[]> {
   const rows = await parts.store.listBorrowed({ peerId: peer().id });
-  const opened = new Map<number, string>();
-  const secrets = ({ submission_id: id, idx, sealed }: (typeof rows)[number]): string => {
-    const text = opened.get(id) ?? identity.open(sealed);
-    opened.set(id, text);
-    return (JSON.parse(text) as Record<string, string>)[idx] ?? '';
-  };
-  return rows.map((row) => {
+  const secrets = await openSecrets(parts.store, identity, rows);
+  return rows.map((row, i) => {
     const claim: Claim = {
       task: row.task,
       attempt: row.attempt,
-      secret: secrets(row),
+      secret: secrets[i] ?? '',
       project: row.project,
     };
     return { claim, live: make(claim, { submission: row.submission_id, idx: row.idx }) };

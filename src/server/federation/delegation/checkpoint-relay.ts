@@ -5,7 +5,7 @@ import { workerCalls } from '../../../ground/protocol/worker-calls.ts';
 import type { KeptCheckpoint } from '../../pool/neighbours.ts';
 import type { Parts } from '../../pool/parts.ts';
 import type { Identity } from '../identity.ts';
-import { openSecret, type ProjectHome } from './borrow.ts';
+import { openSecrets, type ProjectHome } from './borrow.ts';
 import { pushFiles } from './files.ts';
 
 const NUMBERS = 1_000_000;
@@ -28,7 +28,8 @@ export function createCheckpointRelay(parts: Parts, identity: Identity, clientOf
     await pushFiles(parts, client, { id: project.id, name: project.name, at }, named);
     // Several attempts here are one at home, and numbers grow.
     const number = attempt * NUMBERS + ofAttempt;
-    const body = { task: row.task, attempt: row.attempt, secret: openSecret(identity, row.sealed, idx), number, files };
+    const [secret = ''] = await openSecrets(parts.store, identity, [row]);
+    const body = { task: row.task, attempt: row.attempt, secret, number, files };
     await client.call(workerCalls.checkpoint, { body: body as never });
   };
 

@@ -9,6 +9,7 @@ interface Reading {
   readonly at: Record<Stream, number>;
   waiting: LogChunk[];
   isBusy: boolean;
+  readAt: number;
   nextAt: number;
 }
 
@@ -25,9 +26,13 @@ const TAIL_MS = 10_000;
 export function createLogReader(parts: Parts): LogReader {
   const readings = new WeakMap<LiveTask, Reading>();
   const readingOf = (task: LiveTask): Reading => {
-    const known = readings.get(task) ?? { at: { stdout: 0, stderr: 0 }, waiting: [], isBusy: false, nextAt: 0 };
-    readings.set(task, known);
-    return known;
+    const known = readings.get(task);
+    if (known) return known;
+    // What ends soon is told with its end.
+    const nextAt = performance.now() + TAIL_MS;
+    const made = { at: { stdout: 0, stderr: 0 }, waiting: [], isBusy: false, readAt: 0, nextAt };
+    readings.set(task, made);
+    return made;
   };
 
   const readAhead = async (task: LiveTask, reading: Reading, isFollowed: boolean): Promise<void> => {
@@ -54,7 +59,9 @@ export function createLogReader(parts: Parts): LogReader {
     take(task, { bytes, tailOnly }) {
       const reading = readingOf(task);
       const now = performance.now();
+      if (!tailOnly) reading.nextAt = Math.min(reading.nextAt, reading.readAt + FOLLOWED_MS);
       if (!reading.isBusy && now >= reading.nextAt) {
+        reading.readAt = now;
         reading.isBusy = true;
         reading.nextAt = now + (tailOnly ? TAIL_MS : FOLLOWED_MS);
         void readAhead(task, reading, !tailOnly)
@@ -62,7 +69,7 @@ export function createLogReader(parts: Parts): LogReader {
           .finally(() => {
             reading.isBusy = false;
           });
-      } else if (!tailOnly) reading.nextAt = Math.min(reading.nextAt, now + FOLLOWED_MS);
+      }
       const taken: LogChunk[] = [];
       for (let size = 0; reading.waiting.length > 0 && size < bytes; ) {
         const chunk = reading.waiting.shift() as LogChunk;

@@ -96,16 +96,14 @@ export interface BorrowedRow {
   readonly peer_id: string;
   readonly task: string;
   readonly attempt: number;
-  /** Of all tasks of that submission. */
-  readonly sealed: string;
   readonly facts: string;
   readonly project: string;
 }
 
 /** All that is here of a neighbour, ended or not: for a server that starts. */
 export async function listBorrowed(db: Db, input: { peerId: string }): Promise<BorrowedRow[]> {
-  return db.rows<BorrowedRow>(sql`select b.submission_id, b.idx, b.peer_id, b.task, b.attempt, x.sealed, b.facts, p.name as project
-    from borrowed b join borrowed_secrets x on x.submission_id = b.submission_id join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
+  return db.rows<BorrowedRow>(sql`select b.submission_id, b.idx, b.peer_id, b.task, b.attempt, b.facts, p.name as project
+    from borrowed b join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
     where b.peer_id = ${input.peerId} order by b.submission_id, b.idx`);
 }
 
@@ -116,9 +114,20 @@ export async function findBorrowed(
 ): Promise<BorrowedRow[]> {
   if (input.keys.length === 0) return [];
   const given = keyTable(db, input.keys);
-  return db.rows<BorrowedRow>(sql`select b.submission_id, b.idx, b.peer_id, b.task, b.attempt, x.sealed, b.facts, p.name as project
-    from borrowed b join borrowed_secrets x on x.submission_id = b.submission_id join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
+  return db.rows<BorrowedRow>(sql`select b.submission_id, b.idx, b.peer_id, b.task, b.attempt, b.facts, p.name as project
+    from borrowed b join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
     where (b.submission_id, b.idx) in (select m_submission, m_idx from ${given} as given)`);
+}
+
+/** The secrets of the neighbour's attempts of these submissions, by index, sealed. */
+export async function sealedSecrets(
+  db: Db,
+  input: { submissions: readonly number[] },
+): Promise<Array<{ submission_id: number; sealed: string }>> {
+  const given = db.table({ m_id: ['bigint', unique(input.submissions)] });
+  return db.rows(
+    sql`select submission_id, sealed from borrowed_secrets where submission_id in (select m_id from ${given} as given)`,
+  );
 }
 
 function keyTable(db: Db, keys: readonly { submission: number; idx: number }[]) {
@@ -161,14 +170,23 @@ export interface EndedLog {
   readonly size: number;
 }
 
-/** Which borrowed tasks ended, those that are reported just now among them. */
+/**
+ * Which borrowed tasks ended, those that are reported just now among them; with `after` only those whose number of change
+ * is beyond it. Where several servers write, a lower number may show later: without `after` nothing is missed.
+ */
 export async function endedBorrowed(
   db: Db,
-  input: { peerId: string },
-): Promise<Array<{ submission: number; idx: number }>> {
-  return db.rows(sql`select b.submission_id as submission, b.idx from borrowed b
-    join tasks t on t.submission_id = b.submission_id and t.idx = b.idx
-    where b.peer_id = ${input.peerId} and t.state in ('succeeded', 'failed', 'cancelled') order by b.submission_id, b.idx`);
+  input: { peerId: string; after: number | null },
+): Promise<Array<{ submission: number; idx: number; sequence: number }>> {
+  const { peerId, after } = input;
+  const ended = sql`t.state in ('succeeded', 'failed', 'cancelled') and b.peer_id = ${peerId}`;
+  const both = sql`t.submission_id = b.submission_id and t.idx = b.idx`;
+  const columns = sql`b.submission_id as submission, b.idx, t.sequence`;
+  if (after === null)
+    return db.rows(sql`select ${columns} from borrowed b join tasks t on ${both} where ${ended} order by t.sequence`);
+  // What changed first, then whether it is borrowed: in the order in which it is written here.
+  return db.rows(sql`select ${columns} from tasks t cross join borrowed b where ${both} and t.sequence > ${after} and ${ended}
+    order by t.sequence`);
 }
 
 /** How they ended, with their output. */
