@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import type { CliContext } from '../src/face/cli/context.ts';
 import { createProgram } from '../src/face/cli/program.ts';
 import { ERROR_CODES } from '../src/ground/base/errors.ts';
+import { peerRoutes } from '../src/ground/protocol/peer-routes.ts';
 import { API, type Route } from '../src/ground/protocol/route.ts';
 import { routes } from '../src/ground/protocol/routes.ts';
 
@@ -59,7 +60,7 @@ function helpOf(command: Command): string {
 }
 
 function routesText(): string {
-  const lines = (Object.values(routes) as Route[]).map(
+  const lines = (Object.values({ ...routes, ...peerRoutes }) as Route[]).map(
     ({ method, path, summary }) => `| ${method} | \`${API}${path}\` | ${summary} |`,
   );
   return `\n| method | path | what it does |\n|---|---|---|\n${lines.join('\n')}\n\n`;

@@ -287,7 +287,9 @@ describe.each(openStores())('access on %s', (_name, open) => {
   test('names that the server gives itself are no projects of a regular user', async () => {
     await add('anna');
     const anna = await as(await login('anna'));
-    for (const name of ['pilots', '@peer/p', 'p@deleted-1'])
+    expect(await codeOf(server.grants.createProject(anna, '@peer/p'))).toBe('bad-request');
+    expect(await codeOf(server.grants.createProject(ROOT, '@peer/p'))).toBe('bad-request');
+    for (const name of ['pilots', 'p@deleted-1'])
       expect([name, await codeOf(server.grants.createProject(anna, name))]).toEqual([name, 'forbidden']);
   });
 
