@@ -7,20 +7,19 @@ import { messageOf } from '../../../ground/base/errors.ts';
 import { type Claimant, startClaimant } from '../../../ground/claimant/exchange-loop.ts';
 import type { Executor, LiveAttempt, Room } from '../../../ground/claimant/executor.ts';
 import type { Client } from '../../../ground/client/client.ts';
-import type { Bin, Claim } from '../../../ground/protocol/exchange.ts';
+import type { Bin, Claim, Report } from '../../../ground/protocol/exchange.ts';
 import { MAX_BATCH, PROTOCOL_VERSION } from '../../../ground/protocol/limits.ts';
 import type { Shape } from '../../core/shape.ts';
 import { toShape } from '../../pool/new-submission.ts';
 import type { Parts } from '../../pool/parts.ts';
 import { ANY_SUBMISSION } from '../../pool/signals.ts';
-import type { EndedRow } from '../../store/verbs/borrowed.ts';
 import type { PeerRow } from '../../store/verbs/peers.ts';
 import type { Identity } from '../identity.ts';
-import { openSecrets, type ProjectHome, type Taken, toGroups } from './borrow.ts';
-import { type BorrowedProject, pushFiles } from './files.ts';
+import { openSecrets, type Taken, toGroups } from './borrow.ts';
+import { createResults } from './bring-results.ts';
 import { createLiveTask, type LiveTask } from './live-task.ts';
 import { createLogReader } from './log-reader.ts';
-import { filesOf, toReport } from './report.ts';
+import { toReport } from './report.ts';
 
 export interface BorrowerOptions {
   readonly parts: Parts;
@@ -69,6 +68,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const settledKeys: LiveTask[] = [];
   const stopped = new AbortController();
   const ends: number[] = [];
+  let isSettling = false;
   let seenUpTo = 0;
   let lastWholeLook = Number.NEGATIVE_INFINITY;
   let grant: Grant | undefined;
@@ -79,6 +79,8 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
 
   const keyOf = ({ task, attempt }: { task: string; attempt: number }): string => `${task}/${attempt}`;
   const logs = createLogReader(parts);
+  const onBrought = (report: Report): void => live.get(keyOf(report))?.finish(report);
+  const results = createResults({ parts, client, signal: stopped.signal, onBrought });
   const taskOptions = {
     onDrop: (task: LiveTask) => {
       drops = drops
@@ -157,49 +159,15 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     for (let at = 0; at < news.length; at += MOST_ENDS) {
       const keys = news.slice(at, at + MOST_ENDS);
       const { ended, logs: written } = await store.readEnded({ keys });
-      const projects = await projectsOf(ended);
-      const reports = ended.flatMap((row) => {
+      const over = ended.flatMap((row) => {
         const task = live.get(keyOf(row));
         if (!task) return [];
         task.isReported = true;
         task.cpuMs = 1000 * (row.cpu_seconds ?? row.wall_seconds ?? 0);
-        return [{ row, report: toReport(row, written, task.claim.secret) }];
+        return [{ project: row.project, report: toReport(row, written, task.claim.secret) }];
       });
-      await Promise.all(
-        [...Map.groupBy(reports, ({ row }) => row.project)].map(async ([project, some]) => {
-          const files = some.flatMap(({ report }) => filesOf(report));
-          const at = projects.get(project);
-          if (at && files.length > 0) await pushPatiently(at, files);
-          for (const { report } of some) live.get(keyOf(report))?.finish(report);
-        }),
-      );
+      await results.bring(over);
       ends.push(...ended.map(() => performance.now()));
-    }
-  };
-
-  const projectsOf = async (rows: readonly EndedRow[]): Promise<Map<string, BorrowedProject>> => {
-    const names = new Set(rows.map((row) => row.project));
-    return new Map(
-      (await store.listProjects())
-        .filter(({ name }) => names.has(name))
-        .map(({ id, name, home }) => [name, { id, name, at: (JSON.parse(home ?? '{}') as ProjectHome).at }]),
-    );
-  };
-
-  /** Results wait for the link as long as it takes. What the neighbour does not take it is not told of: it tells why. */
-  const pushPatiently = async (project: BorrowedProject, files: ReturnType<typeof filesOf>): Promise<void> => {
-    for (let tries = 0; !stopped.signal.aborted; tries += 1) {
-      try {
-        return await pushFiles(parts, client, project, files);
-      } catch (error) {
-        const text = messageOf(error);
-        log.warn(
-          { peer: peer().name, project: project.name, error: text },
-          'results wait to be brought to a neighbour',
-        );
-        if (isFinal(error) && tries >= 2) return;
-        await pause(AGAIN_MS, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
-      }
     }
   };
 
@@ -207,13 +175,31 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     await drops;
     await flushing;
     const tasks = settledKeys.splice(0);
-    for (const { local } of tasks) if (local) byPlace.delete(nameOf(local));
     const keys = tasks.flatMap(({ local }) => (local ? [local] : []));
     if (keys.length === 0) return;
     const cpuMs = tasks.reduce((sum, task) => sum + task.cpuMs, 0);
-    const over = await store.settleBorrowed({ peerId: peer().id, cpuMs, keys });
-    for (const id of over) await store.forgetSubmission({ id });
+    try {
+      const over = await store.settleBorrowed({ peerId: peer().id, cpuMs, keys });
+      for (const key of keys) byPlace.delete(nameOf(key));
+      for (const id of over) await store.forgetSubmission({ id });
+    } catch (error) {
+      // Still here, and told again after a restart: they are put away later.
+      settledKeys.push(...tasks.filter(({ local }) => local && byPlace.has(nameOf(local))));
+      throw error;
+    }
     parts.dirty();
+  };
+  const settleSoon = (): void => {
+    if (isSettling) return;
+    isSettling = true;
+    setImmediate(async () => {
+      while (settledKeys.length > 0 && !stopped.signal.aborted)
+        await settle().then(onChange, async (error: unknown) => {
+          log.error({ err: error }, `borrowed tasks were not put away, they will be: ${messageOf(error)}`);
+          await pause(AGAIN_MS, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
+        });
+      isSettling = false;
+    });
   };
 
   // Time
@@ -263,14 +249,12 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       if (!one) return;
       live.delete(keyOf(one.claim));
       settledKeys.push(one);
-      if (settledKeys.length === 1) setImmediate(() => void settle().then(onChange, failed));
+      settleSoon();
     },
     onRoom: (listener) => {
       tellRoom = listener;
     },
   };
-  const failed = (error: unknown): void => log.error({ err: error }, 'borrowed tasks were not put away');
-
   const adopted = await adopt(options, (claim, local) => {
     const task = createLiveTask(claim, taskOptions);
     task.local = local;
@@ -306,8 +290,9 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
 
   return {
     ask(bins, waitSeconds) {
-      // One at a time: what an earlier one asked for is asked for no longer, unless it is under way.
-      if (grant) return Promise.resolve([]);
+      if (grant?.isTaken) return Promise.resolve([]);
+      // What an earlier one asked for, and nobody sent out, is asked for no longer.
+      grant?.done.resolve([]);
       const made: Grant = { bins, waitSeconds, done: Promise.withResolvers(), shapes: [], isTaken: false };
       grant = made;
       tellRoom();
@@ -323,7 +308,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       claimant.detach();
       await claimant.done;
       await Promise.all(loops);
-      await Promise.allSettled([drops, flushing]);
+      await Promise.allSettled([drops, flushing, results.idle()]);
     },
   };
 }
@@ -344,9 +329,4 @@ async function adopt(
     };
     return { claim, live: make(claim, { submission: row.submission_id, idx: row.idx }) };
   });
-}
-
-function isFinal(error: unknown): boolean {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
-  return code === 'over-quota' || code === 'not-found' || code === 'forbidden' || code === 'digest-mismatch';
 }
