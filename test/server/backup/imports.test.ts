@@ -167,7 +167,7 @@ describe.each(openStores())('an import on %s', (_name, open) => {
     await store.beginImport({ id: 'abandoned', owner: 'o', quotaBytes: null, forMs: -1 });
     const imports = createImports(parts, faultOfSpec);
     onTestFinished(() => imports.stop());
-    await expect.poll(() => rowsOf(store)).toEqual(before);
+    await expect.poll(() => rowsOf(store), { timeout: 30_000 }).toEqual(before);
   });
 
   test('is for administrators, under a name that is free, within its quota', async () => {
