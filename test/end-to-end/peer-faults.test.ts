@@ -152,8 +152,12 @@ test('a stopped and a dead neighbour delay nobody and hide nobody behind them', 
     const states = [await stateAt(work, 'stopped'), await stateAt(work, 'dead')];
     return states.every((state) => state === 'unreachable');
   });
+  expect((await work.run(['status'])).stdout).toMatch(
+    /neighbour 1 connected, 2 unreachable \((stopped, dead|dead, stopped)\)/,
+  );
   stopped.signal('SIGCONT');
   await connected(stopped, work, 60);
+  expect((await work.run(['status'])).stdout).toMatch(/neighbour 2 connected, 1 unreachable \(dead\)/);
 }, 600_000);
 
 test('own tasks come first, then those of neighbours in the order of priority, which may change at any time', async () => {

@@ -27,6 +27,8 @@ export const StatusView = closed({
   counts: StateCounts,
   submissions: Count,
   workers: closed({ alive: Count, draining: Count, cpus: Count, busyCpus: Count }),
+  /** For administrators, where there are any: trusted servers with a link, and those without one, by name. */
+  neighbours: Type.Optional(closed({ connected: Count, unreachable: Type.Array(Type.String()) })),
 });
 export type StatusView = Type.Static<typeof StatusView>;
 

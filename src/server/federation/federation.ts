@@ -279,6 +279,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
       const { at } = JSON.parse(project.home) as ProjectHome;
       return fetchFrom(project.peer_id, { id: project.id, name: project.name, at }, digest);
     },
+    linked: () => (leads ? new Set(all.filter(({ id }) => links.find(id)).map(({ id }) => id)) : undefined),
     checkpointed: (checkpoint: KeptCheckpoint) => relay.send(checkpoint),
     asks(ask) {
       asks.add(ask);

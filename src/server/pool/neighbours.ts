@@ -22,6 +22,8 @@ export interface Neighbours {
   fetch(project: ProjectRow, digest: Digest): Promise<boolean>;
   /** A borrowed task may have been checkpointed: its home wants to know. */
   checkpointed(checkpoint: KeptCheckpoint): void;
+  /** Those with a link; undefined: another server of this database keeps the links. */
+  linked(): ReadonlySet<string> | undefined;
   /** Others may be asked for what a neighbour wants. Returns what is to be called when it wants it no longer. */
   asks(ask: Ask): () => void;
 }
@@ -40,6 +42,7 @@ export function createNeighbourHooks(): NeighbourHooks {
     },
     fetch: async (project, digest) => (await current?.fetch(project, digest)) ?? false,
     checkpointed: (checkpoint) => current?.checkpointed(checkpoint),
+    linked: () => current?.linked(),
     asks: (ask) => current?.asks(ask) ?? (() => undefined),
   };
 }

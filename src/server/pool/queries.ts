@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { formatTaskId, parseTarget, parseTaskId } from '../../ground/base/task-id.ts';
-import { type Principal, requireScope } from '../access/principal.ts';
+import { isAdministrator, type Principal, requireScope } from '../access/principal.ts';
 import type { RowState } from '../core/task.ts';
 import type { TaskDetailRow } from '../store/verbs/read-tasks.ts';
 import { isHeldByClient } from '../store/verbs/token-holders.ts';
@@ -34,7 +34,16 @@ export async function getStatus(parts: Parts, principal: Principal, project: str
       cpus: workers.reduce((sum, worker) => sum + worker.total.cpus, 0),
       busyCpus: workers.reduce((sum, worker) => sum + worker.running, 0),
     },
+    ...(isAdministrator(principal) ? await neighboursOf(parts) : {}),
   };
+}
+
+async function neighboursOf(parts: Parts) {
+  const linked = parts.neighbours.linked();
+  const trusted = (await parts.store.listPeers()).filter(({ state }) => state === 'trusted');
+  if (!linked || trusted.length === 0) return {};
+  const unreachable = trusted.filter(({ id }) => !linked.has(id)).map(({ name }) => name);
+  return { neighbours: { connected: trusted.length - unreachable.length, unreachable } };
 }
 
 export async function countsIn(parts: Parts, projects: readonly number[] | null): Promise<Record<RowState, number>> {

@@ -138,6 +138,6 @@ describe('a reader of a snapshot', () => {
     const { state, snapshot } = endless();
     const stream = readSnapshot(snapshot, { stallMs: 10_000, longestMs: 60_000 });
     for await (const _ of stream) break;
-    await expect.poll(() => state.closed).toBe(1);
+    await expect.poll(() => state.closed, { timeout: 30_000 }).toBe(1);
   });
 });

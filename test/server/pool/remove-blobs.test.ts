@@ -95,7 +95,7 @@ describe.each(openStores())('files that come and go at once on %s', (_name, open
       },
     };
     const again = upload(counting, bytes)();
-    await expect.poll(() => asked).toBeGreaterThan(2);
+    await expect.poll(() => asked, { timeout: 30_000 }).toBeGreaterThan(2);
     gate.resolve();
     await again;
     await remover.stop();

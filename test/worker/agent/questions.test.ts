@@ -80,7 +80,7 @@ test('after a refusal the person is asked anew, and the login is tried with what
   const { questions, tried } = watched(async () => given.shift());
   expect(await questions.ask(password, never)).toBe('wrong');
   questions.ask.refused?.(password);
-  await expect.poll(() => tried).toEqual(['tried']);
+  await expect.poll(() => tried, { timeout: 30_000 }).toEqual(['tried']);
   expect(await questions.ask(password, never)).toBe('right');
 });
 
@@ -102,6 +102,6 @@ test('at the end the person is let go, also one who is asked anew', async () => 
   await questions.ask(password, never);
   questions.ask.refused?.(password);
   questions.close();
-  await expect.poll(() => left).toBe(true);
+  await expect.poll(() => left, { timeout: 30_000 }).toBe(true);
   expect(opened).toEqual([]);
 });

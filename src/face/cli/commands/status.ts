@@ -50,11 +50,19 @@ function submissionOf(id: string): number {
   throw new PilotageError('bad-request', `'${id}' is a task: 'pilotage task ${id}' shows it`);
 }
 
+function describeNeighbours({ neighbours }: StatusView): string[] {
+  if (!neighbours) return [];
+  const { connected, unreachable } = neighbours;
+  const lost = unreachable.length === 0 ? '' : `, ${unreachable.length} unreachable (${unreachable.join(', ')})`;
+  return [`neighbour ${connected} connected${lost}`];
+}
+
 function describePool(view: StatusView, now: Date): string {
   const { alive, draining, cpus, busyCpus } = view.workers;
   return [
     `server    ${view.version}, ${view.database === 'sqlite' ? 'SQLite' : 'PostgreSQL'}, started ${formatAge(view.startedAt, now)}`,
     `workers   ${alive} alive${draining > 0 ? `, ${draining} draining` : ''}; ${busyCpus} of ${plural(cpus, 'cpu')} busy`,
+    ...describeNeighbours(view),
     `tasks     ${describeCounts(view.counts)}`,
     `          in ${plural(view.submissions, 'submission')}`,
     '',
