@@ -220,6 +220,7 @@ export const READ_VERBS = {
   readEnded: borrowed.readEnded,
   borrowedProgress: borrowed.borrowedProgress,
   borrowedLoad: borrowed.borrowedLoad,
+  borrowedLeftovers: borrowed.borrowedLeftovers,
   findSupply,
   findDemand,
   accessOfUser: members.accessOfUser,

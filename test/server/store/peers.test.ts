@@ -333,6 +333,9 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     expect(await store.endBorrowed({ peerId: id('c') })).toEqual([it.name]);
     expect(await store.listBorrowed({ peerId: id('c') })).toEqual([]);
     for (const submission of ids) expect((await store.getTask({ submission, idx: 1 }))?.state).toBe('cancelled');
+    expect(await store.borrowedLeftovers()).toEqual(ids);
+    for (const submission of ids) expect(await store.forgetSubmission({ id: submission })).toBe('forgotten');
+    expect(await store.borrowedLeftovers()).toEqual([]);
     await drain();
   });
 

@@ -40,6 +40,7 @@ export interface Allocator {
 }
 
 const IDLE_MS = 1000;
+const SWEEP_MS = 30_000;
 const BETWEEN_MS = 10;
 /** What nobody here began with within goes back. */
 const GIVE_BACK_MS = 5000;
@@ -63,6 +64,7 @@ export function startAllocator({ parts, lenders, asks, isLeader }: AllocatorOpti
   const rests = new Map<string, Rest>();
   let woken = Promise.withResolvers<void>();
   let lastGiveBack = 0;
+  let lastSweep = 0;
 
   const isResting = (id: string): boolean => (rests.get(id)?.until ?? 0) > performance.now();
   const rest = (id: string, isLate: boolean): void => {
@@ -115,6 +117,11 @@ export function startAllocator({ parts, lenders, asks, isLeader }: AllocatorOpti
   const giveBack = async (): Promise<void> => {
     if (performance.now() - lastGiveBack < IDLE_MS) return;
     lastGiveBack = performance.now();
+    if (lastGiveBack - lastSweep > SWEEP_MS) {
+      lastSweep = lastGiveBack;
+      // Of neighbours that are none any more, say.
+      for (const id of await store.borrowedLeftovers()) await store.forgetSubmission({ id });
+    }
     let back = await store.giveBackBorrowed({ peerId: null, olderMs: GIVE_BACK_MS });
     for (const { id, terms } of lenders())
       if (!isLent(terms, minuteOfDay())) back += await store.giveBackBorrowed({ peerId: id, olderMs: 0 });

@@ -274,6 +274,14 @@ function toCancelled(task: TaskRow): Move {
   };
 }
 
+/** Submissions that were borrowed, and of which nobody wants to know anything any more. */
+export async function borrowedLeftovers(db: Db): Promise<number[]> {
+  const rows = await db.rows<{ id: number }>(sql`select s.id from projects p join submissions s on s.project_id = p.id
+    where p.peer_id is not null and s.gate <> 'loading' and not exists (select 1 from borrowed b where b.submission_id = s.id)
+    order by s.id limit 1000`);
+  return rows.map((row) => Number(row.id));
+}
+
 /** How much of a neighbour's is here: what waits, and the cpus of all of it. */
 export async function borrowedLoad(
   db: Db,
