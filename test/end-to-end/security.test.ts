@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { peerRoutes } from '../../src/ground/protocol/peer-routes.ts';
 import type { Route } from '../../src/ground/protocol/route.ts';
 import { routes } from '../../src/ground/protocol/routes.ts';
 import type { Scope } from '../../src/ground/protocol/token.ts';
@@ -398,7 +399,7 @@ test('metrics, OpenAPI and the page that shows it are there for those with a tok
   expect(metrics.text).toContain('pilotage_tasks{state="queued"}');
   const openapi = (await raw(server, 'GET /api/v1/openapi.json', { token: own.token })).json();
   expect(openapi.openapi).toMatch(/^3\.1/);
-  const described = Object.values(routes).map((route) =>
+  const described = Object.values({ ...routes, ...peerRoutes }).map((route) =>
     `/api/v1${route.path}`.replace(/:(\w+)|\*/g, (word, name) => `{${name ?? word}}`),
   );
   expect(Object.keys(openapi.paths).sort()).toEqual([...new Set(described)].sort());

@@ -1,7 +1,6 @@
 import { chmodSync, existsSync, readFileSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import selfsigned from 'selfsigned';
 import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import type { Place } from '../../ground/protocol/peer.ts';
 import { createIdentity, type Identity } from '../../server/federation/identity.ts';
@@ -15,6 +14,7 @@ export async function peerIdentity(data: string, files: ServerFiles): Promise<Id
   const keyFile = join(data, 'peer-key.pem');
   const certificateFile = join(data, 'peer-cert.pem');
   if (!existsSync(keyFile) && !existsSync(certificateFile)) {
+    const { default: selfsigned } = await import('selfsigned');
     const made = await selfsigned.generate([{ name: 'commonName', value: 'pilotage' }], {
       keyType: 'ec',
       notAfterDate: END,

@@ -173,19 +173,21 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
   let couchdb: CouchdbPorts | undefined;
   let notices: Notices | undefined;
   let earlier: EarlierPorts | undefined;
+  // Whoever ends it while it starts ends it in order too.
+  const signalled = stopSignal();
   try {
     const address = await listen(app, { host, port: options.listen?.port }, files);
     couchdb = await openCouchdbPorts({ options, access, log, house: face.house, certificate });
     where = couchdb.where;
     const url = urlOf(address, certificate);
     publicUrl = options.publicUrl ?? url;
-    files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
-    sayWhere(url, certificate, address.insteadOf, options);
-    notices = openNotices({ options, store, log, serverId: id, settings, links: parts.links });
     const places = options.peerAddress ? [options.peerAddress] : placesOf(address.host, address.port);
     const name = options.name ?? usualName();
     await door.open({ parts, app, data: options.data, files, serverId: id, name, places: () => places });
     earlier = listenAtEarlierPorts({ host, files, log, door });
+    files.announce({ url, pid: process.pid, fingerprint: certificate?.fingerprint ?? null, version: VERSION });
+    sayWhere(url, certificate, address.insteadOf, options);
+    notices = openNotices({ options, store, log, serverId: id, settings, links: parts.links });
     for (const one of couchdb.urls) process.stdout.write(`  for clients of CouchDB: ${one}\n`);
     const workers = await startLocalWorkers({
       count: options.workers,
@@ -196,7 +198,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
       log,
     });
 
-    const by = await Promise.race([stopSignal(), stopAsked.promise]);
+    const by = await Promise.race([signalled, stopAsked.promise]);
     log.info({ by }, 'stopping: local workers first, then the listener, then the database');
     await workers.stop();
     files.withdraw();
