@@ -229,7 +229,9 @@ export const READ_VERBS = {
 type Verb<F> = F extends (db: Db, input: infer Input) => infer Result
   ? unknown extends Input
     ? () => Result
-    : (input: Input) => Result
+    : undefined extends Input
+      ? (input?: Input) => Result
+      : (input: Input) => Result
   : never;
 
 /**

@@ -1,4 +1,5 @@
 import { PilotageError } from '../../../ground/base/errors.ts';
+import { DEFAULT_HALF_LIFE_MS } from '../../core/fair-share.ts';
 import { heartbeatDue, type LeaseSettings } from '../../core/lease.ts';
 import type { Capacity, WorkerFacts } from '../../core/shape.ts';
 import { mayReattach } from '../../core/task.ts';
@@ -6,10 +7,13 @@ import { type Db, firstRow } from '../db.ts';
 import { sameHash, sha256 } from '../secrets.ts';
 import { sql } from '../sql.ts';
 import { applyMoves, type TaskRow, toFacts } from '../task-rows.ts';
-import { type ClaimedRow, claimTasks } from './claim-tasks.ts';
+import { activeQueues } from './active-queues.ts';
+import { openAllowance } from './allowance.ts';
+import { claimTasks } from './claim-tasks.ts';
 import { type Answer, lockTasks, reportAttempts } from './report-attempts.ts';
 import { keepRunningLogs, type LogGrowth } from './running-logs.ts';
 import type { StoredReport } from './stored-report.ts';
+import type { ClaimedRow } from './take-tasks.ts';
 import { lockWorker, type WorkerRow } from './workers.ts';
 
 export interface HeldKey {
@@ -33,6 +37,8 @@ export interface ExchangeInput {
   readonly sessionSecret: string;
   readonly lease: LeaseSettings;
   readonly reserveAfterMs: number;
+  /** So fast what owners have used fades; a day unless given. */
+  readonly halfLifeMs?: number;
   /** Of a neighbour: what its workers have free, and the projects whose tasks it may have. */
   readonly neighbour?: Neighbour | undefined;
 }
@@ -130,13 +136,15 @@ async function addDebt(
 async function claimForNeighbour(db: Db, input: ExchangeInput) {
   const { bins, projects } = input.neighbour ?? { bins: [], projects: [] };
   const claimed: ClaimedRow[] = [];
+  if (bins.length === 0) return { claimed, reservedQueue: null };
+  const allowance = await openAllowance(db, await activeQueues(db, projects));
   for (const bin of bins) {
     const most = input.most - claimed.length;
     if (most <= 0) break;
     const worker = { kinds: ['command'], total: bin.total, labels: bin.labels, remainingSeconds: bin.remainingSeconds };
-    const { session, number: exchangeNumber, sessionSecret, reserveAfterMs } = input;
-    const request = { session, exchangeNumber, sessionSecret, reserveAfterMs, worker, free: bin.free, projects, most };
-    claimed.push(...(await claimTasks(db, { ...request, ahead: 0, reservedQueue: null, isNeighbour: true })).claimed);
+    const request = { ...claimantOf(input), worker, free: bin.free, projects, most };
+    const neighbours = { ...request, ahead: 0, reservedQueue: null, isNeighbour: true };
+    claimed.push(...(await claimTasks(db, neighbours, allowance)).claimed);
   }
   return { claimed, reservedQueue: null };
 }
@@ -150,17 +158,18 @@ function claimFor(db: Db, worker: WorkerRow, input: ExchangeInput) {
     remainingSeconds: worker.ends_at === null ? null : (worker.ends_at - db.now) / 1000,
   };
   return claimTasks(db, {
-    session: input.session,
-    exchangeNumber: input.number,
+    ...claimantOf(input),
     worker: facts,
     free: input.free,
     ahead: input.ahead,
     most: input.most,
     projects: worker.projects === null ? null : JSON.parse(worker.projects),
     reservedQueue: worker.reserved_queue,
-    reserveAfterMs: input.reserveAfterMs,
-    sessionSecret: input.sessionSecret,
   });
+}
+
+function claimantOf({ session, number: exchangeNumber, sessionSecret, reserveAfterMs, halfLifeMs }: ExchangeInput) {
+  return { session, exchangeNumber, sessionSecret, reserveAfterMs, halfLifeMs: halfLifeMs ?? DEFAULT_HALF_LIFE_MS };
 }
 
 /** `answered` is the number that is answered for good; a poll that only gave a heartbeat goes on, and may claim yet. */
