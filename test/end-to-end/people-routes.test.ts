@@ -160,6 +160,9 @@ const TRIES: { readonly [Name in keyof All]: Try } = {
   // That a name is taken cannot be hidden from whoever wants to take it.
   createProject: { body: () => ({ name: SECRET }), expect: 409 },
   projectUsage: { expect: 404 },
+  setProjectLimit: { body: () => ({ running: null }), expect: 403 },
+  setShare: { body: () => ({ weight: 2 }), expect: 403 },
+  usage: { expect: 'own' },
   setQuota: { body: () => ({ bytes: 0 }), expect: 403 },
   setTokenLimits: { body: () => ({ maxScrubs: 1 }), expect: 404 },
   makeCredentials: { expect: 403 },

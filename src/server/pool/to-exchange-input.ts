@@ -25,6 +25,7 @@ export function toExchangeInput(parts: Parts, session: string, secret: string, f
     most: facts.maxClaims,
     lease: parts.settings,
     reserveAfterMs: parts.settings.reserveAfterMs,
+    halfLifeMs: parts.settings.halfLifeMs,
   };
 }
 

@@ -45,6 +45,7 @@ export const NOT_EXPORTED: Readonly<Record<string, string>> = {
   blobs: 'the files themselves are in the export; where they arrive they are taken in like any other',
   tree_entries: 'found out anew from the directories, which are files',
   project_usage: 'counted anew',
+  members: 'who may enter is said at the server where it is',
   borrowed: 'tasks of neighbours, which have them',
   pilots: 'workers of the server at its sites: they are its own business',
   late_reports: 'what was refused belongs to workers of the server where the tasks ran',

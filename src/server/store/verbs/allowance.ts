@@ -9,15 +9,16 @@ export interface Allowance {
   take(queue: Queue, tasks: number): void;
 }
 
-interface Limit {
+export interface Limit {
+  readonly of: 'user' | 'project';
   readonly key: string;
   readonly most: number;
 }
 
-function limitsOf({ owner, ownerLimit, projectId, projectLimit }: Queue): Limit[] {
+export function limitsOf({ owner, ownerLimit, projectId, projectLimit }: Queue): Limit[] {
   return [
-    ...(ownerLimit === null ? [] : [{ key: `user ${owner}`, most: ownerLimit }]),
-    ...(projectLimit === null ? [] : [{ key: `project ${projectId}`, most: projectLimit }]),
+    ...(ownerLimit === null ? [] : [{ of: 'user' as const, key: `user ${owner}`, most: ownerLimit }]),
+    ...(projectLimit === null ? [] : [{ of: 'project' as const, key: `project ${projectId}`, most: projectLimit }]),
   ];
 }
 
@@ -49,7 +50,7 @@ export async function readAllowance(db: Db, queues: readonly Queue[]): Promise<A
 }
 
 /** How many tasks run of each owner and project that has a limit: what is added up, and what is not yet. */
-async function runningOf(db: Db, limited: readonly Queue[]): Promise<Map<string, number>> {
+export async function runningOf(db: Db, limited: readonly Queue[]): Promise<Map<string, number>> {
   const owners = limited.filter(({ ownerLimit }) => ownerLimit !== null).map(({ owner }) => owner);
   const projects = limited.filter(({ projectLimit }) => projectLimit !== null).map(({ projectId }) => projectId);
   const running = new Map<string, number>();
@@ -70,7 +71,7 @@ async function runningOfOwners(db: Db, owners: readonly string[]): Promise<Array
   return rows.map(({ owner, n }) => [owner, Number(n)]);
 }
 
-export async function runningOfProjects(db: Db, projects: readonly number[]): Promise<Array<[number, number]>> {
+async function runningOfProjects(db: Db, projects: readonly number[]): Promise<Array<[number, number]>> {
   if (projects.length === 0) return [];
   const given = db.table({ m_id: ['bigint', [...new Set(projects)]] });
   const rows = await db.rows<{ project_id: number; n: number }>(sql`select project_id, sum(n) as n from (
