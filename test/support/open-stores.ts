@@ -127,7 +127,12 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
     if (!result.ok) throw new Error('refused');
     return [...result.ids];
   };
-  const newWorker = async (cpus: number, lease = LEASE, zone: { name: string; share: string | null } | null = null) => {
+  const newWorker = async (
+    cpus: number,
+    lease = LEASE,
+    zone: { name: string; share: string | null } | null = null,
+    peer: string | null = null,
+  ) => {
     const session = `${name}-${++sessions}`;
     const total = { cpus, memory: 0, gpus: 0, named: {} };
     await store.registerWorker({
@@ -145,6 +150,7 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
       labels: '{}',
       projects: null,
       remainingSeconds: null,
+      peer,
       replaces: null,
       lease,
     });
