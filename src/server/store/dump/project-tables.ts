@@ -47,6 +47,7 @@ export const NOT_EXPORTED: Readonly<Record<string, string>> = {
   project_usage: 'counted anew',
   members: 'who may enter is said at the server where it is',
   borrowed: 'tasks of neighbours, which have them',
+  borrowed_secrets: 'of tasks of neighbours',
   pilots: 'workers of the server at its sites: they are its own business',
   late_reports: 'what was refused belongs to workers of the server where the tasks ran',
   late_records: 'what was refused belongs to workers of the server where the jobs ran',
