@@ -160,6 +160,9 @@ const TRIES: { readonly [Name in keyof All]: Try } = {
   // That a name is taken cannot be hidden from whoever wants to take it.
   createProject: { body: () => ({ name: SECRET }), expect: 409 },
   projectUsage: { expect: 404 },
+  setProjectLimit: { body: () => ({ running: null }), expect: 403 },
+  setShare: { body: () => ({ weight: 2 }), expect: 403 },
+  usage: { expect: 'own' },
   setQuota: { body: () => ({ bytes: 0 }), expect: 403 },
   setTokenLimits: { body: () => ({ maxScrubs: 1 }), expect: 404 },
   makeCredentials: { expect: 403 },
@@ -190,10 +193,11 @@ const TRIES: { readonly [Name in keyof All]: Try } = {
   copyDatabase: { id: () => COPY, expect: 410 },
   copyBlob: { id: () => COPY, expect: 410 },
   copyIdentity: { id: () => COPY, expect: 410 },
+  // Also of one that never was: it is over.
   endCopy: { id: () => COPY, expect: 'own' },
   startImport: { body: () => ({ project: 'mine' }), expect: 403 },
   importRows: { id: () => COPY, query: '?project=mine', bytes: true, expect: 403 },
-  endImport: { id: () => COPY, expect: 403 },
+  endImport: { id: () => COPY, expect: 'own' },
   peers: { expect: 403 },
   peer: { expect: 403 },
   connectPeer: { body: () => ({ host: '127.0.0.1', port: 1 }), expect: 403 },

@@ -7,7 +7,8 @@ import { openPostgres } from '../../src/server/store/postgres/open-postgres.ts';
 import { attemptSecret, sha256 } from '../../src/server/store/secrets.ts';
 import { openSqlite } from '../../src/server/store/sqlite/open-sqlite.ts';
 import type { Store } from '../../src/server/store/store.ts';
-import type { ExchangeInput, ExchangeResult } from '../../src/server/store/verbs/exchange.ts';
+import type { ExchangeResult } from '../../src/server/store/verbs/exchange.ts';
+import type { ExchangeInput } from '../../src/server/store/verbs/exchange-input.ts';
 import type { StoredReport } from '../../src/server/store/verbs/stored-report.ts';
 import type { NewSubmission } from '../../src/server/store/verbs/submissions.ts';
 import { missing, POSTGRES } from './debian.ts';
@@ -127,7 +128,12 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
     if (!result.ok) throw new Error('refused');
     return [...result.ids];
   };
-  const newWorker = async (cpus: number, lease = LEASE, zone: { name: string; share: string | null } | null = null) => {
+  const newWorker = async (
+    cpus: number,
+    lease = LEASE,
+    zone: { name: string; share: string | null } | null = null,
+    peer: string | null = null,
+  ) => {
     const session = `${name}-${++sessions}`;
     const total = { cpus, memory: 0, gpus: 0, named: {} };
     await store.registerWorker({
@@ -145,6 +151,7 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
       labels: '{}',
       projects: null,
       remainingSeconds: null,
+      peer,
       replaces: null,
       lease,
     });

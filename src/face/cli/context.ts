@@ -228,6 +228,8 @@ export interface ServeOptions {
   readonly leaseSeconds?: number;
   /** How long the audit log is kept. */
   readonly auditKeepSeconds?: number;
+  /** After how long what users have used counts half. */
+  readonly halfLifeSeconds?: number;
   /** How mails go out; without it they are kept. */
   readonly smtp?: SmtpAccess;
   /** Failures of a service within this go into one mail. */

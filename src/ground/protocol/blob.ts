@@ -22,7 +22,7 @@ export const UploadId = Type.String({ pattern: '^[A-Za-z0-9-]{8,64}$' });
 export const UploadState = closed({ received: Bytes });
 export type UploadState = Type.Static<typeof UploadState>;
 
-/** What a project keeps, in bytes; what nothing refers to goes after a grace time. */
+/** What a project keeps, in bytes (what nothing refers to goes after a grace time), and how many of its tasks run and may run. */
 export const ProjectUsage = closed({
   project: Type.String(),
   blobs: Count,
@@ -30,6 +30,8 @@ export const ProjectUsage = closed({
   unreferencedBlobs: Count,
   unreferencedBytes: Bytes,
   quotaBytes: Type.Union([Bytes, Type.Null()]),
+  runningTasks: Count,
+  runningLimit: Type.Union([Count, Type.Null()]),
 });
 export type ProjectUsage = Type.Static<typeof ProjectUsage>;
 export const QuotaRequest = closed({ bytes: Type.Union([Bytes, Type.Null()]) });

@@ -37,6 +37,7 @@ import {
   WishReply,
   WishRequest,
 } from './service.ts';
+import { ProjectLimitRequest, ShareRequest, ShareView } from './share.ts';
 import { ItemsRequest, SubmissionView, SubmitReply, SubmitRequest } from './submission.ts';
 import { ChangedReply, ResultsPage, Selection, TaskDetail, TaskPage, WhyReply } from './task.ts';
 import { TaskStatus } from './task-state.ts';
@@ -523,6 +524,15 @@ export const routes = {
     reply: ProjectUsage,
   },
 
+  setProjectLimit: {
+    method: 'PUT',
+    path: '/projects/:project/limit',
+    summary: 'How many tasks of a project may run at once',
+    params: closed({ project: Name }),
+    body: ProjectLimitRequest,
+    reply: ProjectUsage,
+  },
+
   setTokenLimits: {
     method: 'PUT',
     path: '/projects/:project/token-limits',
@@ -692,6 +702,21 @@ export const routes = {
     params: UserParams,
     body: RoleRequest,
     reply: UserView,
+  },
+  setShare: {
+    method: 'PUT',
+    path: '/users/:user/share',
+    summary: "The weight of a user among others, and limits; also of a token that is nobody's, by its name",
+    params: closed({ user: Name }),
+    body: ShareRequest,
+    reply: ShareView,
+  },
+  usage: {
+    method: 'GET',
+    path: '/usage',
+    summary:
+      'Who has had how much of late, runs how much and keeps how much: administrators see all, others themselves',
+    reply: Type.Array(ShareView),
   },
   setPassword: {
     method: 'PUT',

@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { Count, closed, nullable, Time, UserName } from './schema.ts';
+import { Bytes, Count, closed, nullable, Time, UserName } from './schema.ts';
 import { Scope, TokenKind } from './token.ts';
 
 /** An administrator may everything; a regular user what is in the projects that they own or were granted. */
@@ -33,6 +33,12 @@ export const UserView = closed({
   createdAt: Time,
   /** Those that the user owns. */
   projects: Type.Array(Type.String()),
+  /** Among others whose tasks wait: twice as much gets twice the slots. */
+  weight: Type.Number(),
+  /** Tasks that may run at once. */
+  runningLimit: nullable(Count),
+  /** Bytes in all projects that the user owns. */
+  storageLimit: nullable(Bytes),
 });
 export type UserView = Type.Static<typeof UserView>;
 

@@ -232,8 +232,18 @@ function settingsOf(options: ServeOptions): PoolSettings {
     options.blobGraceSeconds === undefined ? DEFAULT_SETTINGS.blobGraceMs : options.blobGraceSeconds * 1000;
   const auditKeptMs =
     options.auditKeepSeconds === undefined ? DEFAULT_SETTINGS.auditKeptMs : options.auditKeepSeconds * 1000;
+  const halfLifeMs = halfLifeOf(options);
   const hasSmtp = options.smtp !== undefined;
-  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs, blobGraceMs, auditKeptMs, hasSmtp };
+  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs, blobGraceMs, auditKeptMs, halfLifeMs, hasSmtp };
+}
+
+function halfLifeOf({ halfLifeSeconds }: ServeOptions): number {
+  if (halfLifeSeconds === undefined) return DEFAULT_SETTINGS.halfLifeMs;
+  if (halfLifeSeconds >= 1) return halfLifeSeconds * 1000;
+  throw new PilotageError(
+    'bad-request',
+    'a half-life of less than a second is none: give --fair-share-half-life as in 24h',
+  );
 }
 
 async function certificateOf(options: ServeOptions): Promise<Certificate | null> {

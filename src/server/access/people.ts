@@ -15,6 +15,9 @@ export interface Person {
   readonly hasPassword: boolean;
   readonly createdAt: number;
   readonly projects: readonly string[];
+  readonly weight: number;
+  readonly runningLimit: number | null;
+  readonly storageLimit: number | null;
 }
 
 export interface NewPersonFacts {
@@ -118,6 +121,7 @@ function revision(): string {
 
 async function readPeople(store: Store): Promise<Person[]> {
   const projects = await store.listProjects();
+  const given = new Map((await store.listGiven()).map((row) => [row.name, row]));
   return (await store.listUsers())
     .filter((row): row is UserRow & { role: Role } => row.role !== null)
     .map(({ name, role, password_hash, created_at }) => ({
@@ -126,6 +130,9 @@ async function readPeople(store: Store): Promise<Person[]> {
       hasPassword: password_hash !== null,
       createdAt: created_at,
       projects: projects.filter(({ owner }) => owner === name).map((project) => project.name),
+      weight: given.get(name)?.weight ?? 1,
+      runningLimit: given.get(name)?.running_limit ?? null,
+      storageLimit: given.get(name)?.storage_limit ?? null,
     }));
 }
 

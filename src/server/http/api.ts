@@ -150,6 +150,10 @@ function createHandlers(pool: Pool, couchdb: CouchdbDoor): Omit<Handlers, Others
     projectUsage: ({ who, params }) => pool.projectUsage(who, params.project),
     setQuota: ({ who, params, body }) => pool.setQuota(who, params.project, body.bytes),
 
+    setProjectLimit: ({ who, params, body }) => pool.setProjectLimit(who, params.project, body.running),
+    setShare: ({ who, params, body }) => pool.setShare(who, params.user, body),
+    usage: ({ who }) => pool.usage(who),
+
     setTokenLimits: ({ who, params, body }) => pool.setTokenLimits(who, params.project, body),
     makeCredentials: ({ who, params }) => makeCredentials(pool, couchdb, who, params.project),
 

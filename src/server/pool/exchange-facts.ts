@@ -1,6 +1,6 @@
 import type { Capacity } from '../core/shape.ts';
 import type { Reason, ReportOutcome } from '../core/task.ts';
-import type { Bin } from '../store/verbs/exchange.ts';
+import type { Bin } from '../store/verbs/exchange-input.ts';
 import type { Answer } from '../store/verbs/report-attempts.ts';
 import type { NamedFile } from './trees.ts';
 

@@ -7,6 +7,7 @@ import { formatSize } from '../../ground/base/size.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
 import type { Received } from '../blobs/blobs.ts';
 import type { ProjectRow } from '../store/verbs/projects.ts';
+import type { Quota } from '../store/verbs/quotas.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
 
@@ -60,7 +61,12 @@ async function roomOf(parts: Parts, { id, project }: { id: number; project: stri
   return room;
 }
 
-function overQuota(project: string, { quotaBytes, bytes }: { quotaBytes: number; bytes: number }, more: number) {
+function overQuota(project: string, { quotaBytes, bytes, user }: Quota, more: number) {
+  if (user !== undefined)
+    return new PilotageError(
+      'over-quota',
+      `${formatSize(more)} more do not fit into project '${project}': '${user}', who owns it, may keep ${formatSize(quotaBytes)} in all projects together and keeps ${formatSize(bytes)}. Remove finished submissions in any of them with 'pilotage forget', which makes room after two or three minutes, or ask an administrator for more ('pilotage user limit ${user} --storage SIZE')`,
+    );
   return new PilotageError(
     'over-quota',
     `${formatSize(more)} more do not fit into project '${project}': it may keep ${formatSize(quotaBytes)} and keeps ${formatSize(bytes)}. Remove finished submissions with 'pilotage forget', which makes room after two or three minutes, or ask an administrator for more ('pilotage project quota ${project} SIZE')`,
@@ -215,11 +221,13 @@ export async function readBlob(parts: Pick<Parts, 'blobs' | 'store' | 'log'>, di
 
 export async function projectUsage(parts: Parts, who: Principal, project: string) {
   requireScope(who, 'read');
-  const { id } = await projectOf(parts, who, project);
+  const { id, running_limit: runningLimit } = await projectOf(parts, who, project);
   const { blobs, bytes, unreferencedBlobs, unreferencedBytes, quotaBytes } = await parts.store.projectUsage({
     projectId: id,
   });
-  return { project, blobs, bytes, unreferencedBlobs, unreferencedBytes, quotaBytes };
+  const counts = (await parts.store.countByProject()).find(({ projectId }) => projectId === id)?.counts;
+  const runningTasks = Math.max(0, counts?.running ?? 0);
+  return { project, blobs, bytes, unreferencedBlobs, unreferencedBytes, quotaBytes, runningTasks, runningLimit };
 }
 
 export async function setQuota(parts: Parts, who: Principal, project: string, bytes: number | null) {

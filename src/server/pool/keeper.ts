@@ -94,10 +94,10 @@ async function forgetOldPeople({ store, settings }: Pick<Parts, 'store' | 'setti
 
 async function fold(parts: Parts): Promise<void> {
   for (;;) {
-    const { touched, released } = await parts.store.foldCounts();
+    const { touched, released, madeRoom } = await parts.store.foldCounts({ halfLifeMs: parts.settings.halfLifeMs });
     if (touched.length === 0) break;
     for (const submission of touched) parts.signals.changed(submission);
-    if (released > 0) parts.signals.queued();
+    if (released > 0 || madeRoom) parts.signals.queued();
   }
   await endEnding(parts);
 }

@@ -1,5 +1,5 @@
 import type { Digest } from '../../ground/base/digest.ts';
-import type { Bin } from '../store/verbs/exchange.ts';
+import type { Bin } from '../store/verbs/exchange-input.ts';
 import type { ProjectRow } from '../store/verbs/projects.ts';
 
 /** A neighbour wants tasks for its workers, and found none here that are queued. */

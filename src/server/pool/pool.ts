@@ -22,6 +22,7 @@ import * as fronts from './service-front.ts';
 import * as serviceHosts from './service-hosts.ts';
 import * as serviceJobs from './service-jobs.ts';
 import * as services from './services.ts';
+import { shareActions } from './shares.ts';
 import * as sources from './sources.ts';
 import * as submitting from './submit.ts';
 import { why } from './why.ts';
@@ -62,6 +63,7 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
   const exchanges = createExchanges(parts);
   return {
     ...notedActions(parts),
+    ...shareActions(parts),
     status: (who: Principal, project?: string) => queries.getStatus(parts, who, project, options.startedAt),
 
     submit: (who: Principal, request: submitting.SubmitRequestFacts) => submitting.submit(parts, who, request),

@@ -1,3 +1,5 @@
+import { DEFAULT_HALF_LIFE_MS } from '../core/fair-share.ts';
+
 /** What a group may set. Times in milliseconds. */
 export interface PoolSettings {
   readonly heartbeatMs: number;
@@ -16,6 +18,8 @@ export interface PoolSettings {
   readonly maxScrubs: number;
   /** What people did is kept in the audit log for so long. */
   readonly auditKeptMs: number;
+  /** What users have used counts half after so long. */
+  readonly halfLifeMs: number;
   /** Mails go out; otherwise they are kept. */
   readonly hasSmtp: boolean;
 }
@@ -31,5 +35,6 @@ export const DEFAULT_SETTINGS: PoolSettings = {
   maxLockMs: 432_000_000,
   maxScrubs: 3,
   auditKeptMs: 365 * 86_400_000,
+  halfLifeMs: DEFAULT_HALF_LIFE_MS,
   hasSmtp: false,
 };

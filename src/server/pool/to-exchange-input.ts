@@ -1,6 +1,6 @@
 import { parseTaskId } from '../../ground/base/task-id.ts';
 import { sha256 } from '../store/secrets.ts';
-import type { ExchangeInput, HeldKey } from '../store/verbs/exchange.ts';
+import type { ExchangeInput, HeldKey } from '../store/verbs/exchange-input.ts';
 import type { StoredReport } from '../store/verbs/stored-report.ts';
 import type { ExchangeFacts, LogEnd, ReportFacts } from './exchange-facts.ts';
 import type { Parts } from './parts.ts';
@@ -25,6 +25,7 @@ export function toExchangeInput(parts: Parts, session: string, secret: string, f
     most: facts.maxClaims,
     lease: parts.settings,
     reserveAfterMs: parts.settings.reserveAfterMs,
+    halfLifeMs: parts.settings.halfLifeMs,
   };
 }
 

@@ -1,14 +1,32 @@
 import { formatDuration } from '../../ground/base/duration.ts';
 import { formatSize } from '../../ground/base/size.ts';
+import type { Principal } from '../access/principal.ts';
 import { fits, type Obstacle, obstacles, parseShapeKey, type Shape, type WorkerFacts } from '../core/shape.ts';
 import type { TaskDetailRow } from '../store/verbs/read-tasks.ts';
+import type { WorkerRow } from '../store/verbs/workers.ts';
 import type { Parts } from './parts.ts';
 import { whyNoPilot } from './pilot-reasons.ts';
 import { lossesOf, type Reason } from './why-reason.ts';
+import { ofFairShare, ofLimits } from './why-shares.ts';
 import { workerFacts } from './worker-facts.ts';
 
-/** Why nobody has claimed it yet: no worker could ever, none has room, or others come first. */
-export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
+/** Why nobody has claimed it yet: a limit is reached, no worker could ever, none has room, or others come first. */
+export async function ofQueued(parts: Parts, who: Principal, row: TaskDetailRow): Promise<Reason[]> {
+  const { halfLifeMs } = parts.settings;
+  const standing = await parts.store.findStanding({ submission: row.submission_id, halfLifeMs });
+  if (!standing) return ofWorkers(parts, row, () => []);
+  const limits = ofLimits(standing, row.project);
+  if (limits.length > 0) return [...limits, ...lossesOf(row)];
+  return ofWorkers(parts, row, (able) => ofFairShare(standing, able.map(toAble), who));
+}
+
+function toAble(worker: WorkerRow) {
+  return { facts: workerFacts(worker), projects: worker.projects === null ? null : JSON.parse(worker.projects) };
+}
+
+type Shares = (able: readonly WorkerRow[]) => Reason[];
+
+async function ofWorkers(parts: Parts, row: TaskDetailRow, shares: Shares): Promise<Reason[]> {
   const shape = parseShapeKey(row.shape);
   const alive = (await parts.store.listWorkers({ all: false })).filter((worker) => worker.state === 'alive');
   if (shape.kind === 'site') return ofSiteJob(shape, alive.map(workerFacts));
@@ -47,11 +65,18 @@ export async function ofQueued(parts: Parts, row: TaskDetailRow): Promise<Reason
     return [...impossible(shape, working.map(workerFacts), rows.length - working.length), ...pilots, ...place];
   const busy = able.filter((worker) => worker.running > 0).length;
   const numbers = { able: able.length, workers: working.length, busy };
+  const first = busy === able.length ? shares(able) : [];
   const text =
     busy === able.length
       ? `${able.length} of ${working.length} workers could run it, and all of them are at work on other tasks`
       : `${able.length - busy} of ${working.length} workers could run it and have nothing else to do: one will take it in a moment`;
-  return [{ code: 'workers-busy', text, numbers }, ...(busy === able.length ? pilots : []), ...place, ...lossesOf(row)];
+  return [
+    ...first,
+    { code: 'workers-busy', text, numbers },
+    ...(busy === able.length ? pilots : []),
+    ...place,
+    ...lossesOf(row),
+  ];
 }
 
 /** Neighbours take what their workers have room for, once nothing of their own is left. */

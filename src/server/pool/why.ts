@@ -22,17 +22,22 @@ export async function why(parts: Parts, principal: Principal, id: string) {
   const name = target.index === undefined && idx === null ? id : formatTaskId(target.submission, idx ?? 1);
   const row = await taskRow(parts, principal, name);
   const state = shownState(row.state, row.gate);
-  return { id: formatTaskId(row.submission_id, row.idx), state, reasons: await reasonsOf(parts, row, state) };
+  return {
+    id: formatTaskId(row.submission_id, row.idx),
+    state,
+    reasons: await reasonsOf(parts, principal, row, state),
+  };
 }
 
 async function reasonsOf(
   parts: Parts,
+  principal: Principal,
   row: TaskDetailRow,
   state: ReturnType<typeof shownState<TaskDetailRow['state']>>,
 ): Promise<Reason[]> {
   switch (state) {
     case 'queued':
-      return ofQueued(parts, row);
+      return ofQueued(parts, principal, row);
     case 'waiting':
       return ofWaiting(parts, row);
     case 'running':

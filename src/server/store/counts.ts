@@ -1,5 +1,6 @@
 import type { RowState } from '../core/task.ts';
 import type { Db } from './db.ts';
+import { foldUsage } from './owner-usage.ts';
 import { sql } from './sql.ts';
 
 /** `n` tasks more (or fewer) of a submission are shown in a state. */
@@ -28,9 +29,10 @@ export async function recordDeltas(db: Db, deltas: readonly Delta[]): Promise<vo
     m_state: ['text', changed.map((delta) => delta.state)],
     m_n: ['bigint', changed.map((delta) => delta.n)],
   });
-  await db.run(
-    sql`insert into count_deltas (project_id, submission_id, state, n) select m_project, m_submission, m_state, m_n from ${given} as given`,
-  );
+  // What runs is reckoned for its owner too, from when it began to when it ended (see owner-usage.ts).
+  await db.run(sql`insert into count_deltas (project_id, submission_id, state, n, at, queue_id)
+    select m_project, m_submission, m_state, m_n, cast(${db.now} as bigint),
+      case when m_state = 'running' then (select queue_id from submissions where id = m_submission) end from ${given} as given`);
 }
 
 /** Has the dependencies on a submission looked at by the next fold, though nothing of it changed. */
@@ -48,17 +50,34 @@ export async function touchSubmissions(
   );
 }
 
-/** Moves what was written as differences into the counts. Returns the submissions that were touched. */
-export async function foldDeltas(db: Db): Promise<number[]> {
-  const taken = await db.rows<{ project_id: number; submission_id: number; state: RowState; n: number }>(
-    sql`delete from count_deltas where id in (select id from count_deltas order by id limit 5000 ${db.lock.skipLocked}) returning project_id, submission_id, state, n`,
+interface DeltaRow {
+  readonly project_id: number;
+  readonly submission_id: number;
+  readonly state: RowState;
+  readonly n: number;
+  readonly at: number | null;
+  readonly queue_id: number | null;
+}
+
+/**
+ * Moves what was written as differences into the counts and into what owners have used. Returns the submissions that
+ * were touched, and whether something ended of an owner or project that may run so many only.
+ */
+export async function foldDeltas(db: Db, halfLifeMs: number): Promise<{ touched: number[]; madeRoom: boolean }> {
+  const taken = await db.rows<DeltaRow>(
+    sql`delete from count_deltas where id in (select id from count_deltas order by id limit 5000 ${db.lock.skipLocked})
+      returning project_id, submission_id, state, n, at, queue_id`,
   );
-  if (taken.length === 0) return [];
+  if (taken.length === 0) return { touched: [], madeRoom: false };
   await addCounts(
     db,
     taken.map((row) => ({ projectId: row.project_id, submissionId: row.submission_id, state: row.state, n: row.n })),
   );
-  return [...new Set(taken.map((row) => row.submission_id))];
+  const changes = taken.flatMap(({ queue_id: queueId, n, at }) =>
+    queueId === null ? [] : [{ queueId, n, at: at ?? 0 }],
+  );
+  const madeRoom = await foldUsage(db, changes, halfLifeMs);
+  return { touched: [...new Set(taken.map((row) => row.submission_id))], madeRoom };
 }
 
 async function addCounts(db: Db, deltas: readonly Delta[]): Promise<void> {

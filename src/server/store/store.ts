@@ -21,11 +21,13 @@ import { leaveService } from './verbs/leave-service.ts';
 import * as linkedJobs from './verbs/linked-jobs.ts';
 import * as members from './verbs/members.ts';
 import { mergeRecord } from './verbs/merge-record.ts';
+import * as owners from './verbs/owners.ts';
 import * as peers from './verbs/peers.ts';
 import * as people from './verbs/people.ts';
 import * as pilots from './verbs/pilots.ts';
 import { pollService } from './verbs/poll-service.ts';
 import * as projects from './verbs/projects.ts';
+import * as quotas from './verbs/quotas.ts';
 import * as readDocuments from './verbs/read-documents.ts';
 import * as readSubmissions from './verbs/read-submissions.ts';
 import * as readTasks from './verbs/read-tasks.ts';
@@ -36,6 +38,7 @@ import * as servers from './verbs/servers.ts';
 import * as serviceJobs from './verbs/service-jobs.ts';
 import * as services from './verbs/services.ts';
 import { tellSilentHosts } from './verbs/silent-hosts.ts';
+import { findStanding } from './verbs/standing.ts';
 import * as submissions from './verbs/submissions.ts';
 import { findDemand, findSupply } from './verbs/supply.ts';
 import * as tokens from './verbs/tokens.ts';
@@ -70,7 +73,7 @@ export const WRITE_VERBS = {
   markRemoval: blobs.markRemoval,
   finishRemoval: blobs.finishRemoval,
   takeOverRemovals: blobs.takeOverRemovals,
-  setQuota: blobs.setQuota,
+  setQuota: quotas.setQuota,
   keepCheckpoint: checkpoints.keepCheckpoint,
   findSource: holders.findSource,
   setHolds: holders.setHolds,
@@ -152,6 +155,8 @@ export const WRITE_VERBS = {
   grantProject: members.grantProject,
   revokeProject: members.revokeProject,
   transferProject: members.transferProject,
+  setOwner: owners.setOwner,
+  setRunningLimit: owners.setRunningLimit,
   writeAudit: audit.writeAudit,
   forgetAudit: audit.forgetAudit,
 } as const;
@@ -169,7 +174,7 @@ export const READ_VERBS = {
   knownTrees: blobs.knownTrees,
   removableBlobs: blobs.removableBlobs,
   projectUsage: blobs.projectUsage,
-  findQuota: blobs.findQuota,
+  findQuota: quotas.findQuota,
   getCheckpoints: checkpoints.getCheckpoints,
   ticketKeys: holders.ticketKeys,
   findHold: holds.findHold,
@@ -226,12 +231,17 @@ export const READ_VERBS = {
   accessOfUser: members.accessOfUser,
   listMembers: members.listMembers,
   listAudit: audit.listAudit,
+  listGiven: owners.listGiven,
+  listOwners: owners.listOwners,
+  findStanding,
 } as const;
 
 type Verb<F> = F extends (db: Db, input: infer Input) => infer Result
   ? unknown extends Input
     ? () => Result
-    : (input: Input) => Result
+    : undefined extends Input
+      ? (input?: Input) => Result
+      : (input: Input) => Result
   : never;
 
 /**

@@ -13,13 +13,14 @@ import { couchdbUrl, describeFiles, requirePrivate, writePicasConfig } from '../
 import { type Column, formatAge, formatTable, plural } from '../table.ts';
 import { projectExportCommand, projectImportCommand } from './project-copies.ts';
 import { memberCommands } from './project-members.ts';
+import { projectLimitCommand } from './shares.ts';
 import { describeCounts } from './status.ts';
 
 export function projectCommand(define: Define): Command {
   const [members, grant, revoke, transfer] = memberCommands(define);
   return define(
     'project',
-    'List or create projects, say who may enter one, see what it keeps and how much it may, export and import them',
+    'List or create projects, say who may enter one, see what it keeps, how much it may and how many of its tasks may run, export and import them',
     list,
   )
     .addCommand(define('list', 'List projects', list))
@@ -34,6 +35,7 @@ export function projectCommand(define: Define): Command {
         .argument('<name>', 'its name')
         .argument('<size>', "as in 500GiB, or 'none'"),
     )
+    .addCommand(projectLimitCommand(define))
     .addCommand(
       define('set', 'Say how PiCaS clients may hold tokens of a project', set)
         .argument('<name>', 'its name')
@@ -128,13 +130,16 @@ function describeUsage({
   unreferencedBlobs,
   unreferencedBytes,
   quotaBytes,
+  runningTasks,
+  runningLimit,
 }: ProjectUsage): string {
   const of = quotaBytes === null ? 'no quota' : `of ${formatSize(quotaBytes)}`;
+  const most = runningLimit === null ? '' : ` of at most ${runningLimit}`;
   const soonGone =
     unreferencedBlobs === 0
       ? ''
       : `; nothing needs ${plural(unreferencedBlobs, 'file')} (${formatSize(unreferencedBytes)}) any more, which will go`;
-  return `project ${project} keeps ${plural(blobs, 'file')}, ${formatSize(bytes)} (${of})${soonGone}`;
+  return `project ${project} keeps ${plural(blobs, 'file')}, ${formatSize(bytes)} (${of})${soonGone}; ${plural(runningTasks, 'task')} running${most}`;
 }
 
 function columns(now: Date): Column<ProjectView>[] {

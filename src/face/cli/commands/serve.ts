@@ -27,6 +27,7 @@ interface Options extends SmtpOptions, DatabaseOptions {
   readonly lease?: number;
   readonly blobGrace?: number;
   readonly auditKeep?: number;
+  readonly fairShareHalfLife?: number;
   readonly mailWindow?: number;
   readonly webhookKeyFile?: string;
 }
@@ -42,6 +43,11 @@ export function serveCommand(define: Define): Command {
     .option('--s3-file <file>', 'how that store is reached: YAML of mode 0600 with endpoint, region and keys')
     .option('--blob-grace <duration>', 'how long files stay that nothing refers to, 24h unless given', duration)
     .option('--audit-keep <duration>', 'how long it is kept who did what, 365d unless given', duration)
+    .option(
+      '--fair-share-half-life <duration>',
+      'after how long use counts half between users, 24h unless given',
+      duration,
+    )
     .option('--workers <n>', 'workers to run on this machine, which share its cores', wholeNumber(), 0)
     .option('--tls-cert <file>', 'a certificate (PEM), with --tls-key')
     .option('--tls-key <file>', 'its key (PEM, mode 0600)')
@@ -97,6 +103,7 @@ async function serve(invocation: Invocation, options: Options): Promise<number> 
       s3: await findS3(options),
       blobGraceSeconds: options.blobGrace,
       auditKeepSeconds: options.auditKeep,
+      halfLifeSeconds: options.fairShareHalfLife,
       heartbeatSeconds: options.heartbeat,
       leaseSeconds: options.lease,
       smtp: readSmtpOptions(options),

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { PilotageError } from '../../../ground/base/errors.ts';
+import { formatSize } from '../../../ground/base/size.ts';
 import type { Role, UserView } from '../../../ground/protocol/user.ts';
 import { passwordSource } from '../ask-password.ts';
 import { calls } from '../calls.ts';
@@ -9,13 +10,15 @@ import { EXIT } from '../exit-codes.ts';
 import type { Invocation } from '../invocation.ts';
 import { hintOf } from '../nearest.ts';
 import { type Column, formatAge, formatTable, plural } from '../table.ts';
+import { shareCommands } from './shares.ts';
 
 const ROLES: Readonly<Record<Role, true>> = { administrator: true, regular: true };
 const PASSWORD_FILE = 'a file of mode 0600 with the password, which is asked for unless given';
 
 export function userCommand(define: Define): Command {
   const named = (command: Command) => command.argument('<name>', "the user's name");
-  return define('user', 'List, add or remove users, change roles and passwords', list)
+  const [weight, limit, usage] = shareCommands(define);
+  return define('user', 'List, add or remove users, change roles and passwords, say how much each gets', list)
     .addCommand(define('list', 'List users', list))
     .addCommand(
       named(define('add', 'Add a user', add))
@@ -39,7 +42,10 @@ export function userCommand(define: Define): Command {
         .argument('[name]', "the user's name; your own unless given")
         .option('--password-file <file>', 'a file of mode 0600 with the new password, which is asked for unless given')
         .option('--current-file <file>', 'a file of mode 0600 with the one that you have now'),
-    );
+    )
+    .addCommand(weight)
+    .addCommand(limit)
+    .addCommand(usage);
 }
 
 async function list(invocation: Invocation): Promise<number> {
@@ -122,6 +128,9 @@ function columns(now: Date): Column<UserView>[] {
     { title: 'ROLE', of: ({ role: of }) => of },
     { title: 'PASSWORD', of: ({ hasPassword }) => (hasPassword ? 'set' : 'none yet') },
     { title: 'ADDED', of: ({ createdAt }) => formatAge(createdAt, now) },
+    { title: 'WEIGHT', of: ({ weight }) => String(weight) },
+    { title: 'RUNS AT MOST', of: ({ runningLimit }) => String(runningLimit ?? '-') },
+    { title: 'KEEPS AT MOST', of: ({ storageLimit }) => (storageLimit === null ? '-' : formatSize(storageLimit)) },
     { title: 'OWNS', of: ({ projects }) => projects.join(', ') || '-' },
   ];
 }

@@ -1,6 +1,7 @@
 import { type Db, firstRow } from '../db.ts';
 import { type Sql, sql } from '../sql.ts';
 import { awaitHolds, isAnyHeld } from './holds.ts';
+import { keptBy, type Quota, quotasOf } from './quotas.ts';
 
 /**
  * Which bytes a project has. A blob lives as long as something refers to it (a submission, a checkpoint, a document, a
@@ -9,11 +10,6 @@ import { awaitHolds, isAnyHeld } from './holds.ts';
  *   there ──markRemoval──▶ marked (its row is gone, nobody may add it) ──bytes are removed──▶ finishRemoval ──▶ unknown
  */
 export type AddResult = 'added' | 'being-removed' | { readonly overQuota: Quota };
-
-export interface Quota {
-  readonly quotaBytes: number;
-  readonly bytes: number;
-}
 
 /** The bytes are in the store. All are added or none. `graceMs`: so long they stay without a reference. */
 export async function addBlobs(
@@ -40,9 +36,8 @@ export async function addBlobs(
   await db.run(
     sql`insert into project_usage (project_id, blobs, bytes) values (${projectId}, 0, 0) on conflict (project_id) do nothing`,
   );
-  const usage = await quotaOf(db, projectId, db.lock.rows);
-  if (usage.quotaBytes !== null && usage.bytes + bytes > usage.quotaBytes)
-    return { overQuota: { quotaBytes: usage.quotaBytes, bytes: usage.bytes } };
+  const [tightest] = await quotasOf(db, projectId, db.lock.rows);
+  if (tightest && tightest.bytes + bytes > tightest.quotaBytes) return { overQuota: tightest };
   await db.run(sql`insert into blobs (project_id, digest, size, created_at, held_until)
     select cast(${projectId} as bigint), m_digest, m_size, cast(${db.now} as bigint), cast(${until} as bigint) from ${given} as given where true
     on conflict (project_id, digest) do nothing`);
@@ -58,22 +53,6 @@ async function lockDigests(db: Db, given: Sql): Promise<void> {
     await db.rows(
       sql`select pg_advisory_xact_lock(hashtextextended(m_digest, 11)) from (select m_digest from ${given} as given order by 1) as ordered`,
     );
-}
-
-async function quotaOf(
-  db: Db,
-  projectId: number,
-  lock: Sql = sql``,
-): Promise<{ quotaBytes: number | null; bytes: number; blobs: number }> {
-  const usage = await firstRow<{ bytes: number; blobs: number }>(
-    db,
-    sql`select bytes, blobs from project_usage where project_id = ${projectId} ${lock}`,
-  );
-  const project = await firstRow<{ quota_bytes: number | null }>(
-    db,
-    sql`select quota_bytes from projects where id = ${projectId}`,
-  );
-  return { quotaBytes: project?.quota_bytes ?? null, bytes: usage?.bytes ?? 0, blobs: usage?.blobs ?? 0 };
 }
 
 export async function findBlob(db: Db, input: { projectId: number; digest: string }): Promise<{ size: number } | null> {
@@ -252,16 +231,6 @@ export async function projectUsage(db: Db, input: { projectId: number }): Promis
     db,
     sql`select count(*) as n, sum(b.size) as bytes from blobs b where b.project_id = ${input.projectId} and ${UNREFERENCED}`,
   );
-  const usage = await quotaOf(db, input.projectId);
+  const usage = await keptBy(db, input.projectId);
   return { ...usage, unreferencedBlobs: Number(free?.n ?? 0), unreferencedBytes: Number(free?.bytes ?? 0) };
-}
-
-/** Null when there is none: the cheap question before an upload. */
-export async function findQuota(db: Db, input: { projectId: number }): Promise<Quota | null> {
-  const { quotaBytes, bytes } = await quotaOf(db, input.projectId);
-  return quotaBytes === null ? null : { quotaBytes, bytes };
-}
-
-export async function setQuota(db: Db, input: { projectId: number; bytes: number | null }): Promise<void> {
-  await db.run(sql`update projects set quota_bytes = ${input.bytes} where id = ${input.projectId}`);
 }

@@ -1,54 +1,17 @@
 import { PilotageError } from '../../../ground/base/errors.ts';
-import { heartbeatDue, type LeaseSettings } from '../../core/lease.ts';
-import type { Capacity, WorkerFacts } from '../../core/shape.ts';
+import { heartbeatDue } from '../../core/lease.ts';
 import { mayReattach } from '../../core/task.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sameHash, sha256 } from '../secrets.ts';
 import { sql } from '../sql.ts';
 import { applyMoves, type TaskRow, toFacts } from '../task-rows.ts';
-import { type ClaimedRow, claimTasks } from './claim-tasks.ts';
+import { claimForWorker } from './claim-for-worker.ts';
+import type { ExchangeInput, HeldKey } from './exchange-input.ts';
 import { type Answer, lockTasks, reportAttempts } from './report-attempts.ts';
-import { keepRunningLogs, type LogGrowth } from './running-logs.ts';
+import { keepRunningLogs } from './running-logs.ts';
 import type { StoredReport } from './stored-report.ts';
+import type { ClaimedRow } from './take-tasks.ts';
 import { lockWorker, type WorkerRow } from './workers.ts';
-
-export interface HeldKey {
-  readonly submission: number;
-  readonly idx: number;
-  readonly attempt: number;
-  readonly progress: string | null;
-  /** JSON: where it is, if it lives at a site. */
-  readonly site?: string | null;
-}
-
-export interface ExchangeInput {
-  readonly session: string;
-  readonly number: number;
-  readonly held: readonly HeldKey[];
-  readonly reports: readonly StoredReport[];
-  readonly logs: readonly LogGrowth[];
-  readonly free: Capacity;
-  readonly ahead: number;
-  readonly most: number;
-  readonly sessionSecret: string;
-  readonly lease: LeaseSettings;
-  readonly reserveAfterMs: number;
-  /** Of a neighbour: what its workers have free, and the projects whose tasks it may have. */
-  readonly neighbour?: Neighbour | undefined;
-}
-
-export interface Neighbour {
-  readonly bins: readonly Bin[];
-  readonly projects: readonly number[];
-}
-
-/** One of a neighbour's workers, or several alike. */
-export interface Bin {
-  readonly total: Capacity;
-  readonly free: Capacity;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly remainingSeconds: number | null;
-}
 
 export interface GivenTask extends ClaimedRow {
   readonly project: string;
@@ -90,7 +53,7 @@ export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeRe
   const reported = new Set(input.reports.map((report) => `${report.submission}.${report.idx}/${report.attempt}`));
   const held = input.held.filter((key) => !reported.has(`${key.submission}.${key.idx}/${key.attempt}`));
   const settled = due || repeated ? await settleHeld(db, input, held) : await noteSites(db, held);
-  const claim = repeated || worker.instruction !== 'work' ? nothing(worker) : await claimFor(db, worker, input);
+  const claim = repeated || worker.instruction !== 'work' ? nothing(worker) : await claimForWorker(db, worker, input);
   const wrote = answers.length > 0 || input.logs.length > 0 || claim.claimed.length > 0 || settled.drop.length > 0;
   const claims = await withProject(db, [...settled.lost, ...claim.claimed]);
   const told = answers.length > 0 || claims.length > 0 || settled.drop.length > 0;
@@ -124,43 +87,6 @@ async function addDebt(
   );
   if (seconds > 0)
     await db.run(sql`update peers set borrowed_ms = borrowed_ms + ${Math.round(seconds * 1000)} where id = ${peer}`);
-}
-
-/** A neighbour's workers are filled one after the other. Without bins it wants nothing now. */
-async function claimForNeighbour(db: Db, input: ExchangeInput) {
-  const { bins, projects } = input.neighbour ?? { bins: [], projects: [] };
-  const claimed: ClaimedRow[] = [];
-  for (const bin of bins) {
-    const most = input.most - claimed.length;
-    if (most <= 0) break;
-    const worker = { kinds: ['command'], total: bin.total, labels: bin.labels, remainingSeconds: bin.remainingSeconds };
-    const { session, number: exchangeNumber, sessionSecret, reserveAfterMs } = input;
-    const request = { session, exchangeNumber, sessionSecret, reserveAfterMs, worker, free: bin.free, projects, most };
-    claimed.push(...(await claimTasks(db, { ...request, ahead: 0, reservedQueue: null, isNeighbour: true })).claimed);
-  }
-  return { claimed, reservedQueue: null };
-}
-
-function claimFor(db: Db, worker: WorkerRow, input: ExchangeInput) {
-  if (worker.peer_id !== null) return claimForNeighbour(db, input);
-  const facts: WorkerFacts = {
-    kinds: JSON.parse(worker.kinds),
-    total: JSON.parse(worker.total),
-    labels: JSON.parse(worker.labels),
-    remainingSeconds: worker.ends_at === null ? null : (worker.ends_at - db.now) / 1000,
-  };
-  return claimTasks(db, {
-    session: input.session,
-    exchangeNumber: input.number,
-    worker: facts,
-    free: input.free,
-    ahead: input.ahead,
-    most: input.most,
-    projects: worker.projects === null ? null : JSON.parse(worker.projects),
-    reservedQueue: worker.reserved_queue,
-    reserveAfterMs: input.reserveAfterMs,
-    sessionSecret: input.sessionSecret,
-  });
 }
 
 /** `answered` is the number that is answered for good; a poll that only gave a heartbeat goes on, and may claim yet. */

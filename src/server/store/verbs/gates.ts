@@ -1,3 +1,4 @@
+import { DEFAULT_HALF_LIFE_MS } from '../../core/fair-share.ts';
 import { countsOf, foldDeltas, recordDeltas, touchSubmissions } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
@@ -5,9 +6,12 @@ import { applyMoves, type Move, TASK_ROW, type TaskRow } from '../task-rows.ts';
 import { keepEnds } from './workers.ts';
 
 /** Adds up counts, and opens or ends what waited for the submissions that changed. Returns those submissions. */
-export async function foldCounts(db: Db): Promise<{ touched: readonly number[]; released: number }> {
-  const touched = await foldDeltas(db);
-  if (touched.length === 0) return { touched, released: 0 };
+export async function foldCounts(
+  db: Db,
+  input?: { halfLifeMs: number },
+): Promise<{ touched: readonly number[]; released: number; madeRoom: boolean }> {
+  const { touched, madeRoom } = await foldDeltas(db, input?.halfLifeMs ?? DEFAULT_HALF_LIFE_MS);
+  if (touched.length === 0) return { touched, released: 0, madeRoom };
   const given = db.table({ m_id: ['bigint', touched] });
   // One that was forgotten has no tasks any more, which is not to say that they succeeded.
   const watched = await db.rows<{ id: number }>(
@@ -15,7 +19,7 @@ export async function foldCounts(db: Db): Promise<{ touched: readonly number[]; 
   );
   let released = 0;
   for (const { id } of watched) released += await settleDependents(db, id);
-  return { touched, released };
+  return { touched, released, madeRoom };
 }
 
 interface DependencyRow {

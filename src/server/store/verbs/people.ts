@@ -2,6 +2,7 @@ import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
 import { type AuditEntry, keepAudit } from './audit.ts';
 import { narrowWorkers } from './members.ts';
+import { forgetOwner } from './owners.ts';
 import { endSessions, type Role, type UserRow } from './users.ts';
 
 /** At the first start somebody can administrate. 'taken': the CouchDB face has somebody of that name, who is left alone. */
@@ -96,6 +97,7 @@ export async function removePerson(
   await narrowWorkers(db, name);
   await db.run(sql`update tokens set revoked_at = coalesce(revoked_at, ${db.now}) where user_name = ${name}`);
   await leaveDatabases(db, name);
+  await forgetOwner(db, name);
   await keepAudit(db, audit);
   return { kind: 'removed', projects };
 }

@@ -3,7 +3,8 @@ import { parseShapeKey } from '../../core/shape.ts';
 import { countsOf } from '../counts.ts';
 import type { Db } from '../db.ts';
 import { joinSql, sql } from '../sql.ts';
-import { activeQueues, type Queue } from './claim-tasks.ts';
+import { activeQueues, type Queue } from './active-queues.ts';
+import { readAllowance } from './allowance.ts';
 
 /** So many submissions of each queue are looked at; where there are more, so many in all, and of one queue. */
 const FIRST = 4;
@@ -21,9 +22,14 @@ export async function backlogOf(db: Db, kinds: readonly string[]): Promise<Backl
   const queues = (await activeQueues(db, null)).filter(({ shape }) => kinds.includes(shape.kind));
   const heads = await headsOf(db, queues);
   const queued = await queuedOf(db, [...heads.values()].flat());
-  return queues.flatMap(({ id, projectId, shape }) => {
+  const allowance = await readAllowance(db, queues);
+  return queues.flatMap((queue) => {
+    const { id, projectId, shape } = queue;
     const sum = (heads.get(id) ?? []).reduce((all, head) => all + (queued.get(head) ?? 0), 0);
-    return sum > 0 ? [{ projectId, shape, queued: sum }] : [];
+    // For what is over a limit no pilot can do anything.
+    const wanted = Math.min(sum, Math.max(0, allowance.left(queue)));
+    allowance.take(queue, wanted);
+    return wanted > 0 ? [{ projectId, shape, queued: wanted }] : [];
   });
 }
 

@@ -12,6 +12,8 @@ export interface ProjectRow {
   readonly owner: string;
   readonly created_at: number;
   readonly quota_bytes: number | null;
+  /** So many of its tasks may run at once. */
+  readonly running_limit: number | null;
   /** JSON: who may enter it as a database of the CouchDB face, beside administrators. */
   readonly security: string | null;
   readonly max_lock_ms: number | null;

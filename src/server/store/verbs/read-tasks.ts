@@ -179,12 +179,12 @@ export async function getLogs(
   return { projectId: task.project_id, state: task.state, attempt, logs };
 }
 
-/** How many queued tasks come before a submission's in the queues of the whole pool. */
+/** How many queued tasks of the same owner come before a submission's: between owners fair share decides. */
 export async function queuedBefore(db: Db, input: { submission: number; priority: number }): Promise<number> {
   const row = await firstRow<{ n: number | null }>(
     db,
     sql`select sum(c.n) as n from submissions s join state_counts c on c.project_id = s.project_id and c.submission_id = s.id and c.state = 'queued'
-    where s.claimable = 1 and s.gate = 'open' and (s.priority > ${input.priority} or (s.priority = ${input.priority} and s.id < ${input.submission}))`,
+    where s.owner = (select owner from submissions where id = ${input.submission}) and s.claimable = 1 and s.gate = 'open' and (s.priority > ${input.priority} or (s.priority = ${input.priority} and s.id < ${input.submission}))`,
   );
   return Number(row?.n ?? 0);
 }

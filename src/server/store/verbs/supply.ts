@@ -1,7 +1,8 @@
 import { type Capacity, countFitting, fits, parseShapeKey, subtract, type WorkerFacts } from '../../core/shape.ts';
 import type { Db } from '../db.ts';
 import { sql } from '../sql.ts';
-import { activeQueues, type Queue } from './claim-tasks.ts';
+import { activeQueues, type Queue } from './active-queues.ts';
+import { readAllowance } from './allowance.ts';
 import type { WorkerRow } from './workers.ts';
 
 /** A worker with what it has free, maybe nothing: none of our own tasks waits for it. */
@@ -27,7 +28,9 @@ export async function findSupply(db: Db): Promise<Supply> {
   const cpus = serving.reduce((sum, worker) => sum + worker.facts.total.cpus, 0);
   if (serving.length === 0) return { idle: [], cpus };
   const busy = await runningOf(db);
-  const own = (await activeQueues(db, null)).filter((queue) => !queue.isBorrowed);
+  const active = (await activeQueues(db, null)).filter((queue) => !queue.isBorrowed);
+  const allowance = await readAllowance(db, active);
+  const own = active.filter((queue) => allowance.left(queue) > 0);
   const idle = serving.flatMap(({ session, facts, reserved }) => {
     const held = busy.get(session) ?? [];
     const free = held.reduce((left, one) => subtract(left, parseShapeKey(one.key), one.n), facts.total);

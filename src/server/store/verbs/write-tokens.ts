@@ -6,11 +6,11 @@ import { firstRow } from '../db.ts';
 import { type DocumentTask, type PastClaim, SET_ASIDE_UNTIL, TASK_PREFIX } from '../document-rows.ts';
 import { sql } from '../sql.ts';
 import { applyMoves, type Move } from '../task-rows.ts';
-import { clearClaimable } from './claim-tasks.ts';
 import type { Decided, TokenWriter } from './document-write.ts';
 import { endAttempts } from './end-token-attempts.ts';
 import type { TaskLink } from './store-documents.ts';
 import { queueOf } from './submissions.ts';
+import { clearClaimable } from './take-tasks.ts';
 import { holdAs, isHeldByClient } from './token-holders.ts';
 
 export interface TokenResult {
