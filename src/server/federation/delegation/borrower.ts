@@ -6,9 +6,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '../../../ground/base/errors.ts';
 import { type Claimant, startClaimant } from '../../../ground/claimant/exchange-loop.ts';
 import type { Executor, LiveAttempt, Room } from '../../../ground/claimant/executor.ts';
+import type { Session } from '../../../ground/claimant/session.ts';
 import type { Client } from '../../../ground/client/client.ts';
 import type { Bin, Claim } from '../../../ground/protocol/exchange.ts';
 import { MAX_BATCH, PROTOCOL_VERSION } from '../../../ground/protocol/limits.ts';
+import type { Terms } from '../../../ground/protocol/peer.ts';
 import type { Shape } from '../../core/shape.ts';
 import { toShape } from '../../pool/new-submission.ts';
 import type { Parts } from '../../pool/parts.ts';
@@ -20,7 +22,8 @@ import { type ProjectHome, type Taken, toGroups } from './borrow.ts';
 import { type BorrowedProject, pushFiles } from './files.ts';
 import { createLiveTask, type LiveTask } from './live-task.ts';
 import { createLogReader } from './log-reader.ts';
-import { filesOf, toReport } from './report.ts';
+import { isServed } from './match.ts';
+import { filesOf, toReport, withoutFiles } from './report.ts';
 
 export interface BorrowerOptions {
   readonly parts: Parts;
@@ -60,6 +63,7 @@ const PROGRESS_MS = 2000;
 const MOST_ENDS = 500;
 const RATE_MS = 5000;
 const AGAIN_MS = 1000;
+const MOST_TRIES = 3;
 
 export async function startBorrower(options: BorrowerOptions): Promise<Borrower> {
   const { parts, identity, client, peer, onChange } = options;
@@ -99,6 +103,10 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const take = (claim: Claim, spec: Taken['spec']): LiveAttempt => {
     const task = createLiveTask(claim, taskOptions);
     live.set(keyOf(claim), task);
+    if (!isServed(claim.project, claim.home !== undefined, JSON.parse(peer().terms) as Terms)) {
+      release(claim);
+      return task.attempt;
+    }
     grant?.shapes.push(toShape(spec as Parameters<typeof toShape>[0]));
     incoming.push({ claim, spec });
     if (incoming.length === 1) flushing = flushing.then(flush);
@@ -160,8 +168,13 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
         [...Map.groupBy(reports, ({ row }) => row.project)].map(async ([project, some]) => {
           const files = some.flatMap(({ report }) => filesOf(report));
           const at = projects.get(project);
-          if (at && files.length > 0) await pushPatiently(at, files);
-          for (const { report } of some) live.get(keyOf(report))?.finish(report);
+          const problem = at && files.length > 0 ? await pushPatiently(at, files, MOST_TRIES) : undefined;
+          // One that cannot be brought home is no reason to leave those of the others here.
+          for (const { report } of some) {
+            const own = at && problem !== undefined ? await pushPatiently(at, filesOf(report), 1) : undefined;
+            if (stopped.signal.aborted) return;
+            live.get(keyOf(report))?.finish(own === undefined ? report : withoutFiles(report, own));
+          }
         }),
       );
       ends.push(...ended.map(() => performance.now()));
@@ -177,26 +190,33 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     );
   };
 
-  /** Results wait for the link as long as it takes. What the neighbour does not take it is not told of: it tells why. */
-  const pushPatiently = async (project: BorrowedProject, files: ReturnType<typeof filesOf>): Promise<void> => {
-    for (let tries = 0; !stopped.signal.aborted; tries += 1) {
+  /** Results wait for the link as long as it takes. Resolves with why the neighbour does not take them; undefined: it has them. */
+  const pushPatiently = async (
+    project: BorrowedProject,
+    files: ReturnType<typeof filesOf>,
+    mostTries: number,
+  ): Promise<string | undefined> => {
+    for (let tries = 1; !stopped.signal.aborted; tries += 1) {
       try {
-        return await pushFiles(parts, client, project, files);
+        await pushFiles(parts, client, project, files);
+        return undefined;
       } catch (error) {
         const text = messageOf(error);
         log.warn(
           { peer: peer().name, project: project.name, error: text },
           'results wait to be brought to a neighbour',
         );
-        if (isFinal(error) && tries >= 2) return;
+        if (isFinal(error) && tries >= mostTries) return text;
         await pause(AGAIN_MS, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
       }
     }
+    return undefined;
   };
 
   const settle = async (): Promise<void> => {
-    await drops;
+    // Where a task is comes to be known while claims are put away; one that nobody wants is ended only then.
     await flushing;
+    await drops;
     const tasks = settledKeys.splice(0);
     const keys = tasks.flatMap(({ local }) => (local ? [local] : []));
     if (keys.length === 0) return;
@@ -259,6 +279,17 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       tellRoom = listener;
     },
   };
+  /** Nothing is claimed before it is on disk. */
+  const keepSession = async ({ session: id, secret }: Session): Promise<void> => {
+    while (!stopped.signal.aborted) {
+      try {
+        return await store.keepPeerSession({ id: peer().id, session: id, secret: identity.seal(secret) });
+      } catch (error) {
+        log.error({ err: error }, `the session at a neighbour could not be kept: ${messageOf(error)}`);
+        await pause(AGAIN_MS, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
+      }
+    }
+  };
   const failed = (error: unknown): void => log.error({ err: error }, 'borrowed tasks were not put away');
 
   const adopted = await adopt(options, (claim, local) => {
@@ -287,8 +318,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     }),
     adopted,
     ...(session !== null && sealed !== null ? { replaces: { session, secret: identity.open(sealed) } } : {}),
-    onSession: ({ session: id, secret }) =>
-      store.keepPeerSession({ id: peer().id, session: id, secret: identity.seal(secret) }),
+    onSession: keepSession,
     lastWordsSeconds: 0,
   });
   const loops = [every(LOOK_MS, [ANY_SUBMISSION], reportEnds), every(PROGRESS_MS, [], noteProgress)];

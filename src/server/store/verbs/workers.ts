@@ -264,7 +264,10 @@ export async function instructWorkers(
   db: Db,
   input: { names: readonly string[] | null; instruction: 'drain' | 'stop' },
 ): Promise<string[]> {
-  const alive = await db.rows<WorkerRow>(sql`select * from workers where state = 'alive' order by number`);
+  // A neighbour would end its work here for good: it is told by its terms.
+  const alive = await db.rows<WorkerRow>(
+    sql`select * from workers where state = 'alive' and peer_id is null order by number`,
+  );
   const meant = alive.filter(
     (worker) => input.names === null || input.names.includes(worker.name) || input.names.includes(`w${worker.number}`),
   );
