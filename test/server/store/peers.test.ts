@@ -354,6 +354,32 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     expect((await store.findDemand()).map(({ project }) => project).sort()).toEqual(['@host-c/q', 'p']);
   });
 
+  test('a neighbour takes back only what it may have, and writes no progress on what is not its own', async () => {
+    await drain();
+    const one = await submit(1, 1);
+    const it = await session({ peer: id('b'), total: NOTHING, lease: NO_LEASE });
+    const [claim] = (await it.exchange({ bins: [1] })).claims;
+    const held = [{ submission: one, idx: 1, attempt: claim?.attempt ?? 0, progress: '{"fraction":1}' }];
+    expect(await store.peerProjects({ id: id('b') })).toEqual(['p']);
+    await store.rescueExpired();
+    expect(await store.peerProjects({ id: id('b') })).toEqual([]);
+    // It was told meanwhile that nothing of this project goes there any more.
+    expect((await it.exchange({ projects: [], held })).drop).toHaveLength(1);
+    expect((await store.getTask({ submission: one, idx: 1 }))?.state).toBe('queued');
+    expect((await (await session()).exchange()).claims).toHaveLength(1);
+    expect((await it.exchange({ held: held.map((key) => ({ ...key, attempt: 2 })) })).drop).toHaveLength(1);
+    expect((await store.getTask({ submission: one, idx: 1 }))?.progress ?? null).toBeNull();
+    await drain();
+  });
+
+  test('who has all workers drained or stopped ends no neighbour', async () => {
+    const [own, other] = [await session(), await session({ peer: id('b'), total: NOTHING })];
+    const told = await store.instructWorkers({ names: null, instruction: 'drain' });
+    expect([told.includes(own.name), told.includes(other.name)]).toEqual([true, false]);
+    expect(await store.instructWorkers({ names: [other.name], instruction: 'stop' })).toEqual([]);
+    expect((await other.exchange()).instruction).toBe('work');
+  });
+
   test('of the servers of one database one keeps the links, until it is silent', async () => {
     if (store.dialect === 'sqlite') {
       expect(await store.leadPeers({ serverId: 'one', leaseMs: 1000 })).toBe(true);
