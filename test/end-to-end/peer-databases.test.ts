@@ -37,9 +37,6 @@ test.skipIf(without)(
     await homeOne.json(['peer', 'connect', workOne.address(), String(workOne.port())]);
     await workOne.json(['peer', 'trust', 'home']);
     await connected(homeOne, workOne);
-    // Where the others are to be found is told with the first link of each; until then nobody could know.
-    await homeTwo.json(['peer', 'connect', workTwo.address(), String(workTwo.port())]).catch(() => undefined);
-    await workTwo.json(['peer', 'connect', homeTwo.address(), String(homeTwo.port())]).catch(() => undefined);
     // Workers are at the servers that live on.
     workTwo.worker(['--slots', '4']);
     const marks = path.join(temporaryDirectory(), 'runs');

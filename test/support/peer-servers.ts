@@ -1,4 +1,4 @@
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { onTestFinished } from 'vitest';
@@ -47,9 +47,7 @@ export async function startPeer(name: string, options: PeerOptions = {}): Promis
   const data = mkdtempSync(path.join(tmpdir(), `pilotage-${name}-`));
   const exec = options.host?.exec ?? [];
   const { sameAs } = options;
-  if (sameAs)
-    for (const file of ['peer-key.pem', 'peer-cert.pem', 'link-key'])
-      copyFileSync(path.join(sameAs.data, file), path.join(data, file));
+  if (sameAs) await copyIdentity(sameAs.data, data);
   let { flags = [] } = options;
   let listen = options.host?.address ?? '127.0.0.1';
   let port = options.port ?? (options.host ? 9990 : await freePort());
@@ -130,6 +128,14 @@ export async function startPeer(name: string, options: PeerOptions = {}): Promis
     peers: async () => (await json<PeerList>(['peer', 'list'])).peers,
     id: async () => (await json<PeerList>(['peer', 'list'])).self.id,
   };
+}
+
+/** It is made soon after a server's first start. */
+async function copyIdentity(from: string, to: string): Promise<void> {
+  for (const file of ['peer-key.pem', 'peer-cert.pem', 'link-key']) {
+    await waitUntil(`${file} is there`, () => existsSync(path.join(from, file)));
+    copyFileSync(path.join(from, file), path.join(to, file));
+  }
 }
 
 /** `a` asks, `b` trusts, and there is a link. */
