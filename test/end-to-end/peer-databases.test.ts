@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { missing, POSTGRES } from '../support/debian.ts';
-import { connected, type PeerServer, startPeer, submitAt, taskAt } from '../support/peer-servers.ts';
+import { connected, makeNeighbours, type PeerServer, startPeer, submitAt, taskAt } from '../support/peer-servers.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -66,6 +66,40 @@ test.skipIf(without)(
     }
     await waitUntil('nothing is left there', async () => (await workTwo.peers())[0]?.here === 0, 60);
     // Killing who has the links costs nothing of what its workers have begun.
+    expect(runsIn(marks).length).toBe(count);
+  },
+  600_000,
+);
+
+test.skipIf(without)(
+  'the server with the links stops for a while, another one of its database takes over, and it comes back: every task ends once',
+  async () => {
+    const home = await startPeer('home');
+    const [workOne, workTwo] = await twins('work');
+    await makeNeighbours(home, workOne);
+    workTwo.worker(['--slots', '4']);
+    const marks = path.join(temporaryDirectory(), 'runs');
+    const count = 80;
+    const id = await submitAt(home, '--array', `1-${count}`, '--', 'sh', '-c', `echo {index} >> ${marks}; sleep 1`);
+    await waitUntil('some ran', () => runsIn(marks).length > 6, 60);
+    workOne.signal('SIGSTOP');
+    const before = runsIn(marks).length;
+    await waitUntil('more run', () => runsIn(marks).length > before + 8, 90);
+    workOne.signal('SIGCONT');
+    await waitUntil(
+      'all are done',
+      async () => {
+        const { counts } = await home.json<{ counts: Record<string, number> }>(['status']);
+        expect(counts.failed ?? 0).toBe(0);
+        return counts.succeeded === count;
+      },
+      180,
+    );
+    for (let index = 1; index <= count; index += 1) {
+      const { attempts } = await taskAt(home, `${id}.${index}`);
+      expect(attempts.filter(({ outcome }) => outcome === 'succeeded').length).toBe(1);
+    }
+    await waitUntil('nothing is left there', async () => (await workTwo.peers())[0]?.here === 0, 60);
     expect(runsIn(marks).length).toBe(count);
   },
   600_000,

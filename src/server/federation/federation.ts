@@ -85,6 +85,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
   const asks = new Set<Ask>();
   const closing = new AbortController();
   let leads = false;
+  let ledAt = 0;
   let all: PeerRow[] = [];
   let principals = new Map<string, { readonly principal: Principal; readonly until: number }>();
 
@@ -174,6 +175,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
         client,
         peer: () => one.row,
         name: `@${name}`,
+        isLeader: () => leads && performance.now() - ledAt < LEASE_MS,
         onChange: () => allocator.wake(),
       });
       await one.borrower.then(
@@ -294,7 +296,9 @@ export async function openFederation(options: FederationOptions): Promise<Federa
   // Which of the servers of one database keeps the links
 
   const lead = async (): Promise<void> => {
+    const asked = performance.now();
     const now = await store.leadPeers({ serverId, leaseMs: LEASE_MS });
+    if (now) ledAt = asked;
     if (now === leads) return;
     leads = now;
     log.info(

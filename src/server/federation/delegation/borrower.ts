@@ -32,6 +32,8 @@ export interface BorrowerOptions {
   /** As it stands now. */
   readonly peer: () => PeerRow;
   readonly name: string;
+  /** False: another server of this database may look after what is borrowed by now. */
+  readonly isLeader: () => boolean;
   /** Something that was borrowed ended, or came: there may be room. */
   readonly onChange: () => void;
 }
@@ -90,8 +92,15 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     returnLogs: logs.giveBack,
   };
 
+  /** Waits while it is not certain that this server keeps the links. False: another one does, and all this is its business. */
+  const mayLookAfter = async (): Promise<boolean> => {
+    while (!options.isLeader() && !stopped.signal.aborted)
+      await pause(AGAIN_MS / 10, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
+    return options.isLeader();
+  };
+
   const cancelHere = async ({ local }: LiveTask): Promise<void> => {
-    if (!local) return;
+    if (!local || !(await mayLookAfter())) return;
     const { sessions } = await store.endTasks({ ...local, as: 'cancelled', limit: 1 });
     await store.alertWorkers({ sessions });
     for (const session of sessions) signals.session(session);
@@ -221,9 +230,23 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     const keys = tasks.flatMap(({ local }) => (local ? [local] : []));
     if (keys.length === 0) return;
     const cpuMs = tasks.reduce((sum, task) => sum + task.cpuMs, 0);
-    const over = await store.settleBorrowed({ peerId: peer().id, cpuMs, keys });
-    for (const id of over) await store.forgetSubmission({ id });
+    try {
+      if (!(await mayLookAfter())) return;
+      const over = await store.settleBorrowed({ peerId: peer().id, cpuMs, keys });
+      for (const id of over) await store.forgetSubmission({ id });
+    } catch (error) {
+      settledKeys.unshift(...tasks);
+      throw error;
+    }
     parts.dirty();
+  };
+  const settleSoon = (): void => {
+    void settle().then(onChange, async (error: unknown) => {
+      if (stopped.signal.aborted) return;
+      log.error({ err: error }, `borrowed tasks were not put away, it will be tried again: ${messageOf(error)}`);
+      await pause(AGAIN_MS, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
+      if (!stopped.signal.aborted) settleSoon();
+    });
   };
 
   // Time
@@ -273,7 +296,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       if (!one) return;
       live.delete(keyOf(one.claim));
       settledKeys.push(one);
-      if (settledKeys.length === 1) setImmediate(() => void settle().then(onChange, failed));
+      if (settledKeys.length === 1) setImmediate(settleSoon);
     },
     onRoom: (listener) => {
       tellRoom = listener;
@@ -290,7 +313,6 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       }
     }
   };
-  const failed = (error: unknown): void => log.error({ err: error }, 'borrowed tasks were not put away');
 
   const adopted = await adopt(options, (claim, local) => {
     const task = createLiveTask(claim, taskOptions);
