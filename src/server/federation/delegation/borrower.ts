@@ -125,8 +125,11 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   /** All claims of one answer go in together. Until they are on disk the neighbour may take them for lost, and give them again. */
   const flush = async (): Promise<void> => {
     await Promise.resolve();
+    const isOurs = await mayLookAfter();
     const taken = incoming;
     incoming = [];
+    // Nobody would hear how these ended. The neighbour sees that they are not held, and gives them again.
+    if (!isOurs) return;
     const groups = toGroups(taken, peer(), identity);
     try {
       const ids = await store.borrowTasks({ groups });
