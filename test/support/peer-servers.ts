@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { onTestFinished } from 'vitest';
@@ -14,6 +14,8 @@ export interface PeerOptions {
   readonly host?: NetHost;
   readonly port?: number;
   readonly flags?: readonly string[];
+  /** It is the same server to neighbours as this one, which has the same database. */
+  readonly sameAs?: PeerServer;
 }
 
 /** A server that may have neighbours. */
@@ -44,6 +46,8 @@ export const SHORT = ['--heartbeat', '1s', '--lease', '4s'];
 export async function startPeer(name: string, options: PeerOptions = {}): Promise<PeerServer> {
   const data = mkdtempSync(path.join(tmpdir(), `pilotage-${name}-`));
   const exec = options.host?.exec ?? [];
+  const { sameAs } = options;
+  if (sameAs) await copyIdentity(sameAs.data, data);
   let { flags = [] } = options;
   let listen = options.host?.address ?? '127.0.0.1';
   let port = options.port ?? (options.host ? 9990 : await freePort());
@@ -124,6 +128,14 @@ export async function startPeer(name: string, options: PeerOptions = {}): Promis
     peers: async () => (await json<PeerList>(['peer', 'list'])).peers,
     id: async () => (await json<PeerList>(['peer', 'list'])).self.id,
   };
+}
+
+/** It is made soon after a server's first start. */
+async function copyIdentity(from: string, to: string): Promise<void> {
+  for (const file of ['peer-key.pem', 'peer-cert.pem', 'link-key']) {
+    await waitUntil(`${file} is there`, () => existsSync(path.join(from, file)));
+    copyFileSync(path.join(from, file), path.join(to, file));
+  }
 }
 
 /** `a` asks, `b` trusts, and there is a link. */

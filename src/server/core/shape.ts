@@ -44,6 +44,19 @@ export function parseShapeKey(key: string): Shape {
   };
 }
 
+/** Of a text that others made: is it one that `shapeKey` makes? */
+export function isShapeKey(text: string): boolean {
+  try {
+    const shape = parseShapeKey(text);
+    const { cpus, memory, gpus, timeRequestSeconds, named, labels } = shape;
+    const numbers = [cpus, memory, gpus, timeRequestSeconds, ...Object.values(named)];
+    const isSound = numbers.every((n) => Number.isFinite(n) && n >= 0);
+    return isSound && Object.values(labels).every((value) => typeof value === 'string') && shapeKey(shape) === text;
+  } catch {
+    return false;
+  }
+}
+
 function sorted<T>(record: Readonly<Record<string, T>>): Array<[string, T]> {
   return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
 }

@@ -11,6 +11,7 @@ import { type Client, createClient } from '../../ground/client/client.ts';
 import type { PeerNews, Place, Terms } from '../../ground/protocol/peer.ts';
 import { linkRoutes } from '../../ground/protocol/peer-routes.ts';
 import type { Principal } from '../access/principal.ts';
+import { isShapeKey } from '../core/shape.ts';
 import type { Ask, KeptCheckpoint } from '../pool/neighbours.ts';
 import type { Parts } from '../pool/parts.ts';
 import type { PeerRow } from '../store/verbs/peers.ts';
@@ -84,6 +85,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
   const asks = new Set<Ask>();
   const closing = new AbortController();
   let leads = false;
+  let ledAt = 0;
   let all: PeerRow[] = [];
   let principals = new Map<string, { readonly principal: Principal; readonly until: number }>();
 
@@ -173,6 +175,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
         client,
         peer: () => one.row,
         name: `@${name}`,
+        isLeader: () => leads && performance.now() - ledAt < LEASE_MS,
         onChange: () => allocator.wake(),
       });
       await one.borrower.then(
@@ -250,15 +253,18 @@ export async function openFederation(options: FederationOptions): Promise<Federa
     if (!row || (row.state !== 'trusted' && row.state !== 'ending'))
       throw new PilotageError('forbidden', "this server is no neighbour (any more): ask with 'pilotage peer connect'");
     const { send } = JSON.parse(row.terms) as Terms;
+    const { projects: wanted } = JSON.parse(row.their_terms ?? '{}') as Terms;
     const may = (await store.listProjects()).filter(({ name: own, home }) =>
       home === null ? !send || send.includes(own) : !(JSON.parse(home) as ProjectHome).path.includes(peer),
     );
+    const isWanted = ({ name: own, home }: (typeof may)[number]) => !wanted || (home === null && wanted.includes(own));
     const principal: Principal = {
       name: `@${row.name}`,
       tokenId: 0,
       scopes: row.state === 'trusted' ? ['work'] : [],
-      projects: may.map((project) => project.name),
-      peer: { id: peer, projectIds: may.map((project) => project.id) },
+      // What it has already it brings to an end, with its files, whatever is sent to it from now on.
+      projects: [...new Set([...may.map((project) => project.name), ...(await store.peerProjects({ id: peer }))])],
+      peer: { id: peer, projectIds: may.filter(isWanted).map((project) => project.id) },
     };
     principals.set(peer, { principal, until: performance.now() + KNOWN_MS });
     return principal;
@@ -291,7 +297,9 @@ export async function openFederation(options: FederationOptions): Promise<Federa
   // Which of the servers of one database keeps the links
 
   const lead = async (): Promise<void> => {
+    const asked = performance.now();
     const now = await store.leadPeers({ serverId, leaseMs: LEASE_MS });
+    if (now) ledAt = asked;
     if (now === leads) return;
     leads = now;
     log.info(
@@ -328,7 +336,8 @@ export async function openFederation(options: FederationOptions): Promise<Federa
       const one = neighbours.get(peer);
       if (one?.row.state !== 'trusted') return;
       const isNew = one.heard === undefined;
-      one.heard = told;
+      // What another version tells, or nobody sane, must not keep the others from being asked.
+      one.heard = { ...told, demand: told.demand.filter(({ shape }) => isShapeKey(shape)) };
       const terms = JSON.stringify(told.terms);
       const where = JSON.stringify(mergePlaces(told.places, JSON.parse(one.row.places) as Place[]));
       if (one.row.their_terms !== terms || one.row.places !== where || one.row.version !== told.version) {
@@ -371,7 +380,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
     for (const { row } of neighbours.values()) {
       const entry = map.find(row.id);
       if (row.state !== 'trusted' || links.find(row.id) || !entry || entry.places.length === 0) continue;
-      const where = JSON.stringify(mergePlaces(entry.places, JSON.parse(row.places) as Place[]));
+      const where = JSON.stringify(addPlaces(JSON.parse(row.places) as Place[], entry.places));
       if (where === row.places) continue;
       await store.notePeer({ id: row.id, places: where, version: null, theirTerms: null });
       any = true;
@@ -390,4 +399,10 @@ const MOST_PLACES = 8;
 export function mergePlaces(told: readonly Place[], known: readonly Place[]): Place[] {
   const seen = new Map([...told, ...known].map(({ host, port }) => [`${host} ${port}`, { host, port }]));
   return [...seen.values()].slice(0, MOST_PLACES);
+}
+
+/** What third ones say is tried too, and takes away none of the places where it was found last. */
+export function addPlaces(known: readonly Place[], said: readonly Place[]): Place[] {
+  const half = MOST_PLACES / 2;
+  return mergePlaces([...known.slice(0, half), ...said.slice(0, half)], known);
 }

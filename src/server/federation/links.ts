@@ -10,6 +10,7 @@ import type { Identity } from './identity.ts';
 import { type DialPlace, dial } from './link/dial.ts';
 import { createLink, type Link } from './link/link.ts';
 import { readVerdict, sendVerdict, shakeHands, type Verdict } from './link/shake-hands.ts';
+import { createStrangers } from './link/strangers.ts';
 
 export interface LinksOptions {
   readonly identity: Identity;
@@ -58,9 +59,9 @@ export function createLinks(options: LinksOptions): Links {
   const sessions = new WeakMap<object, string>();
   const wanted = new Map<string, Wanted>();
   const waiters = new Set<() => void>();
+  const strangers = createStrangers(MOST_STRANGERS);
   let isLeader = false;
   let closed = false;
-  let strangers = 0;
 
   const dialerOf = (link: Link): string => (link.isDialled ? identity.id : link.peer);
 
@@ -157,11 +158,11 @@ export function createLinks(options: LinksOptions): Links {
   };
 
   const accept = async (raw: Duplex): Promise<void> => {
-    if (closed || strangers >= MOST_STRANGERS) {
+    if (closed) {
       raw.destroy();
       return;
     }
-    strangers += 1;
+    const known = strangers.enter(raw);
     try {
       const { id, socket } = await shakeHands(raw, 'dialled', identity);
       const verdict = await verdictOn(id);
@@ -171,7 +172,7 @@ export function createLinks(options: LinksOptions): Links {
       log.debug({ error: messageOf(error) }, 'somebody dialled as a peer and did not get in');
       raw.destroy();
     } finally {
-      strangers -= 1;
+      known();
     }
   };
 
@@ -186,8 +187,10 @@ export function createLinks(options: LinksOptions): Links {
       const { promise, resolve } = Promise.withResolvers<void>();
       waiters.add(resolve);
       const timer = setTimeout(resolve, left);
-      signal?.addEventListener('abort', () => resolve(), { once: true });
+      const stop = (): void => resolve();
+      signal?.addEventListener('abort', stop, { once: true });
       await promise;
+      signal?.removeEventListener('abort', stop);
       clearTimeout(timer);
       waiters.delete(resolve);
     }
@@ -228,6 +231,7 @@ export function createLinks(options: LinksOptions): Links {
       for (const { stop } of wanted.values()) stop.abort();
       wanted.clear();
       for (const wake of [...waiters]) wake();
+      strangers.close();
       const open = [...links.values()];
       links.clear();
       for (const link of open) link.close();

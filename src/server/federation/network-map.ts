@@ -28,6 +28,9 @@ export function createNetworkMap(self: string, now: () => number): NetworkMap {
   const others = new Map<string, { readonly entry: MapEntry; readonly heard: number }>();
   const fresh = (): MapEntry[] =>
     [...others.values()].filter(({ heard }) => now() - heard < BELIEVED_MS).map(({ entry }) => entry);
+  const forgetOld = (): void => {
+    for (const [id, { heard }] of others) if (now() - heard >= BELIEVED_MS) others.delete(id);
+  };
   const find = (id: string): MapEntry | undefined => (id === self ? own : others.get(id)?.entry);
   return {
     tell({ name, places, neighbours }) {
@@ -46,7 +49,10 @@ export function createNetworkMap(self: string, now: () => number): NetworkMap {
           continue;
         }
         const known = others.get(entry.id);
-        if (known && known.entry.stamp >= entry.stamp) continue;
+        const isBelieved = known !== undefined && now() - known.heard < BELIEVED_MS;
+        // Whoever said something of a time yet to come is not believed longer for it.
+        if (isBelieved ? known.entry.stamp >= entry.stamp : known?.entry.stamp === entry.stamp) continue;
+        if (!known && others.size >= MOST) forgetOld();
         if (!known && others.size >= MOST) continue;
         others.set(entry.id, { entry, heard: now() });
         changed = true;

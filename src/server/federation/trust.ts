@@ -63,13 +63,15 @@ export function createTrust(parts: Parts, identity: Identity, federation: Federa
   /** By its name here, or by the first digits of its id. */
   const find = async (text: string): Promise<PeerRow> => {
     const rows = await store.listPeers();
-    const named = rows.find(({ name, id }) => name === text || id === plain(text));
-    if (named) return named;
-    const fitting = plain(text).length >= 4 ? rows.filter(({ id }) => id.startsWith(plain(text))) : [];
+    const exact = rows.find(({ id }) => id === plain(text));
+    if (exact) return exact;
+    // A stranger calls itself what it likes, the first digits of another one's id too.
+    const isMeant = ({ name, id }: PeerRow) => name === text || (plain(text).length >= 4 && id.startsWith(plain(text)));
+    const fitting = rows.filter(isMeant);
     if (fitting.length > 1)
       throw new PilotageError(
         'bad-request',
-        `'${text}' begins the ids of ${fitting.map(({ name }) => name).join(' and ')}: give more of it`,
+        `'${text}' is the name or the beginning of the id of ${fitting.map(({ name, id }) => `${name} (${id.slice(0, 20)}…)`).join(' and ')}: give more of the id`,
       );
     const [row] = fitting;
     if (!row) throw unknown(text);

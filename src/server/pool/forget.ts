@@ -70,6 +70,11 @@ async function forget(parts: Parts, id: number, named: boolean): Promise<boolean
   if (result === 'forgotten') return true;
   if (!named || result === 'unknown') return false;
   if (result === 'unfinished') throw unfinished(id, 1);
+  if (result === 'borrowed')
+    throw new PilotageError(
+      'wrong-state',
+      `submission ${id} is a neighbour's, which has not heard yet how it ended: it goes by itself when that is so`,
+    );
   throw new PilotageError(
     'wrong-state',
     `submission ${id} is needed by submission ${result.neededBy}, which is not finished: forget it after that`,

@@ -137,6 +137,7 @@ export const WRITE_VERBS = {
   forgetPeer: peers.forgetPeer,
   setPeerPriority: peers.setPeerPriority,
   setPeerTerms: peers.setPeerTerms,
+  peerProjects: peers.peerProjects,
   notePeer: peers.notePeer,
   notePeerContact: peers.notePeerContact,
   keepPeerSession: peers.keepPeerSession,

@@ -119,9 +119,9 @@ export function createListener(options: ListenerOptions): FastifyInstance {
 /** What comes over a link is the neighbour's own, unless it carries the credential of a task that runs there. */
 async function identify(request: FastifyRequest, { access, neighbour }: ListenerOptions): Promise<Principal> {
   const token = tokenOf(request);
-  const peer = neighbour?.(request.raw);
-  if (!peer || token !== undefined) return access.authenticate(token, peer ? 'a neighbour' : request.ip);
-  const principal = await peer;
+  const principal = await neighbour?.(request.raw);
+  // Each neighbour by its name: one that tries tokens shuts out no other.
+  if (!principal || token !== undefined) return access.authenticate(token, principal?.name ?? request.ip);
   if (request.routeOptions.config.forNeighbours === true) return principal;
   throw new PilotageError('forbidden', `a neighbour has no business at ${request.method} ${shownAddress(request.url)}`);
 }

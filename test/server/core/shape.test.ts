@@ -4,6 +4,7 @@ import {
   type Capacity,
   countFitting,
   fits,
+  isShapeKey,
   obstacles,
   parseShapeKey,
   type Shape,
@@ -118,4 +119,27 @@ describe('for all shapes and capacities', () => {
       }),
     );
   });
+});
+
+describe('is a text that others made the key of a shape', () => {
+  test('what is made here is', () => {
+    const odd = { ...SHAPE, cpus: 0.5, named: { licence: 2, a: 1 }, labels: { '"': '\n', site: 'x' } };
+    expect([isShapeKey(shapeKey(SHAPE)), isShapeKey(shapeKey(odd))]).toEqual([true, true]);
+  });
+  const rubbish = [
+    '',
+    '["command"',
+    '["command"]',
+    'null',
+    '["command",1,0,0,0,null,null]',
+    '["command",-1,0,0,0,[],[]]',
+    '["command",null,0,0,0,[],[]]',
+    '["command","1",0,0,0,[],[]]',
+    '["command",1e999,0,0,0,[],[]]',
+    '["command",1,0,0,0,[["a","b"]],[]]',
+    '["command",1,0,0,0,[],[["a",1]]]',
+    '["command",1,0,0,0,[],[],"more"]',
+    '["command", 1,0,0,0,[],[]]',
+  ];
+  test.each(rubbish)('%j is none', (text) => expect(isShapeKey(text)).toBe(false));
 });

@@ -38,7 +38,13 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     });
   const peer = async (letter: string) => (await store.listPeers()).find((row) => row.id === id(letter));
   const session = async (
-    over: { peer?: string | null; total?: typeof FOUR; lease?: typeof LEASE; projects?: number[] } = {},
+    over: {
+      peer?: string | null;
+      total?: typeof FOUR;
+      lease?: typeof LEASE;
+      projects?: number[];
+      replaces?: { session: string; held: { submission: number; idx: number; attempt: number }[] };
+    } = {},
   ) => {
     const name = `s-${++sessions}`;
     await store.registerWorker({
@@ -57,7 +63,7 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
       projects: over.projects ?? null,
       remainingSeconds: null,
       peer: over.peer ?? null,
-      replaces: null,
+      replaces: over.replaces ? { ...over.replaces, secretHash: sha256('s3cret') } : null,
       lease: over.lease ?? LEASE,
     });
     let number = 0;
@@ -313,12 +319,16 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
       { task: '7.5', attempt: 1, state: 'succeeded', project: '@host-c/q', cpu_seconds: 1.5 },
     ]);
     expect(logs).toMatchObject([{ stream: 'stdout', data: 'aGk=' }]);
+    // Nobody here takes back or away what its home waits for.
+    expect(await store.retryTasks({ submission: borrowed as number, idx: 5, failedOnly: false })).toBe(0);
     expect(await store.settleBorrowed({ peerId: id('c'), cpuMs: 1500, keys })).toEqual([]);
     expect(Number((await peer('c'))?.lent_ms)).toBe(1500);
     expect(await store.giveBackBorrowed({ peerId: null, olderMs: 60_000 })).toBe(0);
     expect(await store.giveBackBorrowed({ peerId: id('c'), olderMs: 0 })).toBe(1);
     const given = await store.endedBorrowed({ peerId: id('c'), after: null });
     expect((await store.readEnded({ keys: given })).ended).toMatchObject([{ task: '7.9', state: 'cancelled' }]);
+    expect(await store.retryTasks({ submission: borrowed as number, idx: null, failedOnly: false })).toBe(0);
+    expect(await store.forgetSubmission({ id: borrowed as number })).toBe('borrowed');
     expect(await store.settleBorrowed({ peerId: id('c'), cpuMs: 0, keys: given })).toEqual([borrowed]);
     expect(await store.forgetSubmission({ id: borrowed as number })).toBe('forgotten');
   });
@@ -358,6 +368,50 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     await store.borrowTasks({ groups: [group('c', [1])] });
     expect(await free()).toEqual([2]);
     expect((await store.findDemand()).map(({ project }) => project).sort()).toEqual(['@host-c/q', 'p']);
+  });
+
+  test('a neighbour takes back only what it may have, and writes no progress on what is not its own', async () => {
+    await drain();
+    const one = await submit(1, 1);
+    const it = await session({ peer: id('b'), total: NOTHING, lease: NO_LEASE });
+    const [claim] = (await it.exchange({ bins: [1] })).claims;
+    const held = [{ submission: one, idx: 1, attempt: claim?.attempt ?? 0, progress: '{"fraction":1}' }];
+    expect(await store.peerProjects({ id: id('b') })).toEqual(['p']);
+    await store.rescueExpired();
+    expect(await store.peerProjects({ id: id('b') })).toEqual([]);
+    // It was told meanwhile that nothing of this project goes there any more.
+    expect((await it.exchange({ projects: [], held })).drop).toHaveLength(1);
+    expect((await store.getTask({ submission: one, idx: 1 }))?.state).toBe('queued');
+    expect((await (await session()).exchange()).claims).toHaveLength(1);
+    expect((await it.exchange({ held: held.map((key) => ({ ...key, attempt: 2 })) })).drop).toHaveLength(1);
+    expect((await store.getTask({ submission: one, idx: 1 }))?.progress ?? null).toBeNull();
+    await drain();
+  });
+
+  test('what somebody still runs whose lease ran out comes back to who takes its place, and is not given to it anew', async () => {
+    await drain();
+    const one = await submit(1, 1);
+    const before = await session({ peer: id('b'), total: NOTHING, lease: NO_LEASE });
+    await before.exchange({ bins: [1] });
+    await store.rescueExpired();
+    const held = [{ submission: one, idx: 1, attempt: 1 }];
+    const next = await session({ peer: id('b'), total: NOTHING, replaces: { session: before.name, held } });
+    const first = await next.exchange({ bins: [4], held: held.map((key) => ({ ...key, progress: null })) });
+    expect([first.claims, first.drop]).toEqual([[], []]);
+    const task = await store.getTask({ submission: one, idx: 1 });
+    expect([task?.state, task?.attempt]).toEqual(['running', 1]);
+    expect((await next.exchange({ reports: [report({ submission_id: one, idx: 1, attempt: 1 })] })).answers).toEqual([
+      'accepted',
+    ]);
+    await drain();
+  });
+
+  test('who has all workers drained or stopped ends no neighbour', async () => {
+    const [own, other] = [await session(), await session({ peer: id('b'), total: NOTHING })];
+    const told = await store.instructWorkers({ names: null, instruction: 'drain' });
+    expect([told.includes(own.name), told.includes(other.name)]).toEqual([true, false]);
+    expect(await store.instructWorkers({ names: [other.name], instruction: 'stop' })).toEqual([]);
+    expect((await other.exchange()).instruction).toBe('work');
   });
 
   test('of the servers of one database one keeps the links, until it is silent', async () => {

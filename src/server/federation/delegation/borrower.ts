@@ -6,9 +6,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '../../../ground/base/errors.ts';
 import { type Claimant, startClaimant } from '../../../ground/claimant/exchange-loop.ts';
 import type { Executor, LiveAttempt, Room } from '../../../ground/claimant/executor.ts';
+import type { Session } from '../../../ground/claimant/session.ts';
 import type { Client } from '../../../ground/client/client.ts';
 import type { Bin, Claim, Report } from '../../../ground/protocol/exchange.ts';
 import { MAX_BATCH, PROTOCOL_VERSION } from '../../../ground/protocol/limits.ts';
+import type { Terms } from '../../../ground/protocol/peer.ts';
 import type { Shape } from '../../core/shape.ts';
 import { toShape } from '../../pool/new-submission.ts';
 import type { Parts } from '../../pool/parts.ts';
@@ -19,7 +21,8 @@ import { openSecrets, type Taken, toGroups } from './borrow.ts';
 import { createResults } from './bring-results.ts';
 import { createLiveTask, type LiveTask } from './live-task.ts';
 import { createLogReader } from './log-reader.ts';
-import { toReport } from './report.ts';
+import { isServed } from './match.ts';
+import { toReport, withoutFiles } from './report.ts';
 
 export interface BorrowerOptions {
   readonly parts: Parts;
@@ -28,6 +31,8 @@ export interface BorrowerOptions {
   /** As it stands now. */
   readonly peer: () => PeerRow;
   readonly name: string;
+  /** False: another server of this database may look after what is borrowed by now. */
+  readonly isLeader: () => boolean;
   /** Something that was borrowed ended, or came: there may be room. */
   readonly onChange: () => void;
 }
@@ -79,7 +84,8 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
 
   const keyOf = ({ task, attempt }: { task: string; attempt: number }): string => `${task}/${attempt}`;
   const logs = createLogReader(parts);
-  const onBrought = (report: Report): void => live.get(keyOf(report))?.finish(report);
+  const onBrought = (report: Report, problem: string | undefined): void =>
+    live.get(keyOf(report))?.finish(problem === undefined ? report : withoutFiles(report, problem));
   const results = createResults({ parts, client, signal: stopped.signal, onBrought });
   const taskOptions = {
     onDrop: (task: LiveTask) => {
@@ -91,8 +97,15 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     returnLogs: logs.giveBack,
   };
 
+  /** Waits while it is not certain that this server keeps the links. False: another one does, and all this is its business. */
+  const mayLookAfter = async (): Promise<boolean> => {
+    while (!options.isLeader() && !stopped.signal.aborted)
+      await pause(AGAIN_MS / 10, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
+    return options.isLeader();
+  };
+
   const cancelHere = async ({ local }: LiveTask): Promise<void> => {
-    if (!local) return;
+    if (!local || !(await mayLookAfter())) return;
     const { sessions } = await store.endTasks({ ...local, as: 'cancelled', limit: 1 });
     await store.alertWorkers({ sessions });
     for (const session of sessions) signals.session(session);
@@ -104,6 +117,10 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const take = (claim: Claim, spec: Taken['spec']): LiveAttempt => {
     const task = createLiveTask(claim, taskOptions);
     live.set(keyOf(claim), task);
+    if (!isServed(claim.project, claim.home !== undefined, JSON.parse(peer().terms) as Terms)) {
+      release(claim);
+      return task.attempt;
+    }
     grant?.shapes.push(toShape(spec as Parameters<typeof toShape>[0]));
     incoming.push({ claim, spec });
     if (incoming.length === 1) flushing = flushing.then(flush);
@@ -113,8 +130,11 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   /** All claims of one answer go in together. Until they are on disk the neighbour may take them for lost, and give them again. */
   const flush = async (): Promise<void> => {
     await Promise.resolve();
+    const isOurs = await mayLookAfter();
     const taken = incoming;
     incoming = [];
+    // Nobody would hear how these ended. The neighbour sees that they are not held, and gives them again.
+    if (!isOurs) return;
     const groups = toGroups(taken, peer(), identity);
     try {
       const ids = await store.borrowTasks({ groups });
@@ -172,13 +192,15 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   };
 
   const settle = async (): Promise<void> => {
-    await drops;
+    // Where a task is comes to be known while claims are put away; one that nobody wants is ended only then.
     await flushing;
+    await drops;
     const tasks = settledKeys.splice(0);
     const keys = tasks.flatMap(({ local }) => (local ? [local] : []));
     if (keys.length === 0) return;
     const cpuMs = tasks.reduce((sum, task) => sum + task.cpuMs, 0);
     try {
+      if (!(await mayLookAfter())) return;
       const over = await store.settleBorrowed({ peerId: peer().id, cpuMs, keys });
       for (const key of keys) byPlace.delete(nameOf(key));
       for (const id of over) await store.forgetSubmission({ id });
@@ -255,6 +277,18 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       tellRoom = listener;
     },
   };
+  /** Nothing is claimed before it is on disk. */
+  const keepSession = async ({ session: id, secret }: Session): Promise<void> => {
+    while (!stopped.signal.aborted) {
+      try {
+        return await store.keepPeerSession({ id: peer().id, session: id, secret: identity.seal(secret) });
+      } catch (error) {
+        log.error({ err: error }, `the session at a neighbour could not be kept: ${messageOf(error)}`);
+        await pause(AGAIN_MS, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
+      }
+    }
+  };
+
   const adopted = await adopt(options, (claim, local) => {
     const task = createLiveTask(claim, taskOptions);
     task.local = local;
@@ -282,8 +316,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     }),
     adopted,
     ...(session !== null && sealed !== null ? { replaces: { session, secret: identity.open(sealed) } } : {}),
-    onSession: ({ session: id, secret }) =>
-      store.keepPeerSession({ id: peer().id, session: id, secret: identity.seal(secret) }),
+    onSession: keepSession,
     lastWordsSeconds: 0,
   });
   const loops = [every(LOOK_MS, [ANY_SUBMISSION], reportEnds), every(PROGRESS_MS, [], noteProgress)];

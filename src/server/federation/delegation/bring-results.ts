@@ -17,8 +17,8 @@ export interface ResultsOptions {
   readonly parts: Parts;
   readonly client: Client;
   readonly signal: AbortSignal;
-  /** The neighbour has the files: it may be told. */
-  readonly onBrought: (report: Report) => void;
+  /** The neighbour has the files (`problem`: it has not, and why): it may be told. */
+  readonly onBrought: (report: Report, problem: string | undefined) => void;
 }
 
 export interface Results {
@@ -44,20 +44,29 @@ export function createResults({ parts, client, signal, onBrought }: ResultsOptio
     running.add(work);
     void work.finally(() => running.delete(work));
   };
-  const push = async (project: BorrowedProject, some: readonly Ended[]): Promise<void> => {
+  /** Resolves with why the neighbour does not take them; undefined: it has them. */
+  const pushUntil = async (project: BorrowedProject, some: readonly Ended[], mostTries: number) => {
     const files = some.flatMap(({ report }) => filesOf(report));
     for (let tries = 1; !signal.aborted; tries += 1) {
       try {
         await pushFiles(parts, client, project, files);
-        break;
+        return undefined;
       } catch (error) {
-        const facts = { project: project.name, error: messageOf(error) };
-        parts.log.warn(facts, 'results wait to be brought to a neighbour');
-        if (error instanceof PilotageError && FINAL.includes(error.code) && tries >= FINAL_TRIES) break;
+        const why = messageOf(error);
+        parts.log.warn({ project: project.name, error: why }, 'results wait to be brought to a neighbour');
+        if (error instanceof PilotageError && FINAL.includes(error.code) && tries >= mostTries) return why;
         await pause(AGAIN_MS, undefined, { signal, ref: false }).catch(() => undefined);
       }
     }
-    if (!signal.aborted) for (const { report } of some) onBrought(report);
+    return undefined;
+  };
+  const push = async (project: BorrowedProject, some: readonly Ended[]): Promise<void> => {
+    const problem = await pushUntil(project, some, FINAL_TRIES);
+    // One that cannot be brought is no reason to leave those of the others here.
+    for (const one of some) {
+      const own = problem === undefined || some.length === 1 ? problem : await pushUntil(project, [one], 1);
+      if (!signal.aborted) onBrought(one.report, own);
+    }
   };
   let under = 0;
   const next = (): void => {
@@ -76,7 +85,7 @@ export function createResults({ parts, client, signal, onBrought }: ResultsOptio
   return {
     async bring(ended) {
       const withFiles = ended.filter(({ report }) => filesOf(report).length > 0);
-      for (const one of ended) if (!withFiles.includes(one)) onBrought(one.report);
+      for (const one of ended) if (!withFiles.includes(one)) onBrought(one.report, undefined);
       if (withFiles.length === 0) return;
       const projects = await projectsOf(parts, withFiles);
       for (const [name, some] of Map.groupBy(withFiles, ({ project }) => project)) {

@@ -97,7 +97,9 @@ async function pushOne(parts: Parts, client: Client, project: BorrowedProject, d
   const { received } = await client.call(workerCalls.uploadState, { params: { ...params, upload } });
   const { size, bytes } = await readBlob(parts, digest, received);
   const timeoutSeconds = 120 + size / 100_000;
-  await client.call(workerCalls.putBlob, { params, query: { upload, offset: received }, raw: bytes, timeoutSeconds });
+  const query = { upload, offset: received };
+  // What breaks off in the middle leaves the file open.
+  await client.call(workerCalls.putBlob, { params, query, raw: bytes, timeoutSeconds }).finally(() => bytes.destroy());
 }
 
 /** So long a worker waits for bytes that do not come; then it is told to ask again. */

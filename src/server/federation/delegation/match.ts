@@ -17,7 +17,7 @@ export function isLent({ share, hours }: Terms, now: number): boolean {
 
 function isWithin(span: string, now: number): boolean {
   const [from = 0, to = 0] = span.split('-').map(toMinutes);
-  return from <= to ? from <= now && now < to : now >= from || now < to;
+  return from < to ? from <= now && now < to : now >= from || now < to;
 }
 
 function toMinutes(time: string): number {
@@ -33,7 +33,8 @@ export function offersFor(
 ): Offered[] {
   return offered.filter(({ peer: from, bin }) => {
     if (from === peer) return false;
-    if (from === null && !hasLabels(bin, terms)) return false;
+    // What comes is run by workers with these labels only, wherever it is passed on to.
+    if (!hasLabels(bin, terms)) return false;
     return demand.some(
       (one) =>
         (from === null || !one.path.includes(from)) && maySend(one, terms) && canTake(bin, parseShapeKey(one.shape)),
@@ -45,9 +46,13 @@ function hasLabels({ labels }: Bin, terms: Terms): boolean {
   return Object.entries(terms.labels ?? {}).every(([name, value]) => labels[name] === value);
 }
 
+function maySend({ project, path }: Demand, terms: Terms): boolean {
+  return isServed(project, path.length > 1, terms);
+}
+
 /** Projects are named as they are at the neighbour; what it passes on is not its own. */
-function maySend({ project, path }: Demand, { projects }: Terms): boolean {
-  return !projects || (path.length === 1 && projects.includes(project));
+export function isServed(project: string, isPassedOn: boolean, { projects }: Terms): boolean {
+  return !projects || (!isPassedOn && projects.includes(project));
 }
 
 export function canTake(bin: Bin, shape: Shape): boolean {

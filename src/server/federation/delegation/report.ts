@@ -56,3 +56,17 @@ export function filesOf({ outputs = [], stdout, stderr }: Report): Named[] {
   const logs = [stdout?.digest, stderr?.digest].filter((digest) => digest !== undefined);
   return [...outputs, ...logs.map((digest) => ({ digest, kind: 'file' as const }))];
 }
+
+/** What cannot be brought home is not told of. A task without its files did not succeed. */
+export function withoutFiles(report: Report, why: string): Report {
+  const { outputs: _outputs, stdout, stderr, ...rest } = report;
+  const message = `its files could not be brought home: ${why}`;
+  return {
+    ...rest,
+    ...(rest.outcome === 'succeeded'
+      ? { outcome: 'failed' as const, reason: 'output-failed' as const, message }
+      : { message: rest.message === undefined ? message : `${rest.message}; ${message}` }),
+    ...(stdout?.digest === undefined && stdout ? { stdout } : {}),
+    ...(stderr?.digest === undefined && stderr ? { stderr } : {}),
+  };
+}

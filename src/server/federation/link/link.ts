@@ -1,5 +1,5 @@
 import http2 from 'node:http2';
-import type { Duplex } from 'node:stream';
+import { type Duplex, PassThrough, pipeline } from 'node:stream';
 import {
   ServerUnreachable,
   type Transport,
@@ -87,8 +87,8 @@ function sendOver(session: http2.ClientHttp2Session, peer: string, request: Wire
   const { promise, resolve, reject } = Promise.withResolvers<WireResponse>();
   const unreachable = (error: unknown): void =>
     reject(new ServerUnreachable(`the neighbour ${peer.slice(0, 12)}`, error));
-  if (session.destroyed || session.closed) {
-    unreachable(new Error('there is no link to it'));
+  if (session.destroyed || session.closed || request.signal?.aborted) {
+    unreachable(new Error(request.signal?.aborted ? 'nobody waits for the answer any more' : 'there is no link to it'));
     return promise;
   }
   const stream = session.request({
@@ -107,7 +107,7 @@ function sendOver(session: http2.ClientHttp2Session, peer: string, request: Wire
   request.signal?.addEventListener('abort', abort, { once: true });
   stream.on('response', (headers) => {
     clearTimeout(timer);
-    resolve({ status: headers[':status'] ?? 0, headers: headers as WireResponse['headers'], body: stream });
+    resolve({ status: headers[':status'] ?? 0, headers: headers as WireResponse['headers'], body: bodyOf(stream) });
   });
   stream.once('error', unreachable);
   stream.once('close', () => {
@@ -117,6 +117,14 @@ function sendOver(session: http2.ClientHttp2Session, peer: string, request: Wire
   });
   sendBody(stream, request.body);
   return promise;
+}
+
+/** Of a stream that nobody has begun to read when it closes Node.js throws away what came: here it waits for its reader. */
+function bodyOf(stream: http2.ClientHttp2Stream): Duplex {
+  const body = new PassThrough();
+  body.on('error', () => undefined);
+  pipeline(stream, body, () => undefined);
+  return body;
 }
 
 function sendBody(stream: http2.ClientHttp2Stream, body: WireRequest['body']): void {

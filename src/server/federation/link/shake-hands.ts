@@ -15,6 +15,7 @@ export interface Handshake {
 export type Verdict = 'welcome' | 'unknown' | 'not-yet' | 'revoked' | 'not-now';
 
 export const HANDSHAKE_MS = 10_000;
+const FAREWELL_MS = 2000;
 const MOST_WORDS = 64;
 
 /**
@@ -32,7 +33,7 @@ export async function shakeHands(raw: Duplex, role: 'dialler' | 'dialled', ident
   // Whoever uses it sees it close.
   socket.on('error', () => undefined);
   try {
-    await once(socket, isServer ? 'secure' : 'secureConnect');
+    await Promise.race([once(socket, isServer ? 'secure' : 'secureConnect'), hungUp(socket)]);
     const certificate = socket.getPeerX509Certificate();
     if (!certificate)
       throw new PilotageError('forbidden', 'the other side showed no certificate: is it a Pilotage server?');
@@ -46,6 +47,15 @@ export async function shakeHands(raw: Duplex, role: 'dialler' | 'dialled', ident
   }
 }
 
+/** Somebody who goes without a word leaves no error behind. */
+function hungUp(socket: Duplex): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const over = (): void => reject(new Error('the other side hung up'));
+  socket.once('close', over).once('end', over);
+  promise.catch(() => undefined);
+  return promise;
+}
+
 function refuseUnfit(certificate: X509Certificate): void {
   const problem = whatIsWrong(certificate, Date.now());
   if (problem) throw new PilotageError('forbidden', `the other side's certificate is refused: ${problem}`);
@@ -53,7 +63,11 @@ function refuseUnfit(certificate: X509Certificate): void {
 
 export function sendVerdict(socket: Duplex, verdict: Verdict): void {
   socket.write(`${verdict}\n`);
-  if (verdict !== 'welcome') socket.end();
+  if (verdict === 'welcome') return;
+  socket.end();
+  // Whoever does not go then is put out.
+  const timer = setTimeout(() => socket.destroy(), FAREWELL_MS);
+  socket.once('close', () => clearTimeout(timer)).resume();
 }
 
 /** The first line that the other side says. */

@@ -52,7 +52,7 @@ export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeRe
   await keepRunningLogs(db, input.session, input.logs);
   const reported = new Set(input.reports.map((report) => `${report.submission}.${report.idx}/${report.attempt}`));
   const held = input.held.filter((key) => !reported.has(`${key.submission}.${key.idx}/${key.attempt}`));
-  const settled = due || repeated ? await settleHeld(db, input, held) : await noteSites(db, held);
+  const settled = due || repeated ? await settleHeld(db, input, held) : await noteSites(db, input.session, held);
   const claim = repeated || worker.instruction !== 'work' ? nothing(worker) : await claimForWorker(db, worker, input);
   const wrote = answers.length > 0 || input.logs.length > 0 || claim.claimed.length > 0 || settled.drop.length > 0;
   const claims = await withProject(db, [...settled.lost, ...claim.claimed]);
@@ -114,15 +114,18 @@ async function settleHeld(db: Db, input: ExchangeInput, held: readonly HeldKey[]
   const tasks = held.length === 0 ? new Map<string, TaskRow>() : await lockTasks(db, held);
   const drop: Settled['drop'] = [];
   const back: TaskRow[] = [];
+  // Whoever names a task that is not meant for it gets it in no other way either.
+  const mayHave = ({ project_id: id }: TaskRow): boolean => !input.neighbour || input.neighbour.projects.includes(id);
   for (const key of held) {
     const task = tasks.get(`${key.submission}.${key.idx}`);
     if (task?.state === 'running' && task.attempt === key.attempt && task.session_id === input.session) continue;
-    if (task && mayReattach(toFacts(task), key.attempt)) back.push(task);
+    if (task && mayReattach(toFacts(task), key.attempt) && mayHave(task)) back.push(task);
     else drop.push({ submission: key.submission, idx: key.idx, attempt: key.attempt });
   }
   await reattach(db, input.session, back);
   await keepProgress(
     db,
+    input.session,
     held.filter((key) => key.progress !== null || (key.site ?? null) !== null),
   );
   return { drop, lost: await unheld(db, input) };
@@ -154,15 +157,16 @@ async function reattach(db: Db, session: string, tasks: readonly TaskRow[]): Pro
 }
 
 /** Jobs at sites are few, and people wait to see them move: between heartbeats too. */
-async function noteSites(db: Db, held: readonly HeldKey[]): Promise<Settled> {
+async function noteSites(db: Db, session: string, held: readonly HeldKey[]): Promise<Settled> {
   await keepProgress(
     db,
+    session,
     held.filter((key) => (key.site ?? null) !== null),
   );
   return { drop: [], lost: [] };
 }
 
-async function keepProgress(db: Db, held: readonly HeldKey[]): Promise<void> {
+async function keepProgress(db: Db, session: string, held: readonly HeldKey[]): Promise<void> {
   if (held.length === 0) return;
   const given = db.table({
     m_submission: ['bigint', held.map((key) => key.submission)],
@@ -172,7 +176,7 @@ async function keepProgress(db: Db, held: readonly HeldKey[]): Promise<void> {
     m_site: ['text', held.map((key) => key.site ?? null)],
   });
   await db.run(sql`update tasks set progress = coalesce(m_progress, progress), site_state = coalesce(m_site, site_state), revision = revision + 1, sequence = ${db.nextSequence} from ${given} as given
-    where submission_id = m_submission and idx = m_idx and attempt = m_attempt and state = 'running' and (coalesce(progress, '') <> coalesce(m_progress, progress, '') or coalesce(site_state, '') <> coalesce(m_site, site_state, ''))`);
+    where submission_id = m_submission and idx = m_idx and attempt = m_attempt and state = 'running' and session_id = ${session} and (coalesce(progress, '') <> coalesce(m_progress, progress, '') or coalesce(site_state, '') <> coalesce(m_site, site_state, ''))`);
 }
 
 async function unheld(db: Db, input: ExchangeInput): Promise<ClaimedRow[]> {

@@ -2,7 +2,7 @@ import { countsOf, recordDeltas } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
 
-export type ForgetResult = 'forgotten' | 'unfinished' | 'unknown' | { readonly neededBy: number };
+export type ForgetResult = 'forgotten' | 'unfinished' | 'borrowed' | 'unknown' | { readonly neededBy: number };
 
 /**
  * A finished submission goes for good. It is out of sight at once, like one that was never completed; its rows go in
@@ -17,6 +17,8 @@ export async function forgetSubmission(db: Db, input: { id: number }): Promise<F
   if (!row || row.gate === 'loading') return 'unknown';
   const counts = (await countsOf(db, [id])).get(id);
   if (!counts || row.ending !== null || counts.waiting + counts.queued + counts.running > 0) return 'unfinished';
+  // Its home has not heard yet how it ended, and would wait for that for ever.
+  if (await firstRow(db, sql`select 1 as one from borrowed where submission_id = ${id} limit 1`)) return 'borrowed';
   const dependent = await unfinishedDependent(db, id);
   if (dependent !== undefined) return { neededBy: dependent };
   await db.run(

@@ -215,3 +215,11 @@ export async function countPeerTasks(db: Db): Promise<Array<{ peer_id: string; h
     Number(rows.find((row) => row.peer_id === id)?.n ?? 0);
   return ids.map((id) => ({ peer_id: id, here: of(here, id), there: of(there, id) }));
 }
+
+/** The projects of which a neighbour has tasks of ours just now. */
+export async function peerProjects(db: Db, input: { id: string }): Promise<string[]> {
+  const rows = await db.rows<{ name: string }>(sql`select distinct p.name from workers w
+    join tasks t on t.session_id = w.session_id and t.state = 'running' join submissions s on s.id = t.submission_id
+    join projects p on p.id = s.project_id where w.peer_id = ${input.id} and w.state <> 'ended'`);
+  return rows.map((row) => row.name);
+}

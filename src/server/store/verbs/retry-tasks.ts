@@ -2,7 +2,7 @@ import { judgeReport } from '../../core/task.ts';
 import { touchSubmissions } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
-import { applyMoves, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
+import { applyMoves, EXTRAS, type Move, TASK_ROW, type TaskRow, toFacts } from '../task-rows.ts';
 import { dropCheckpoints } from './checkpoints.ts';
 import { lockWaitingGate } from './gates.ts';
 import { keepLogs } from './keep-logs.ts';
@@ -20,7 +20,8 @@ export async function retryTasks(
   await rearmDependencies(db, input.submission);
   const of = db.dialect === 'postgres' ? sql`for update of t` : sql``;
   const tasks = await db.rows<TaskRow>(sql`select ${TASK_ROW} from tasks t join submissions s on s.id = t.submission_id
-    where t.submission_id = ${input.submission} ${one} and t.state in ('failed', 'cancelled') and ${states} and s.ending is null order by t.idx limit 10000 ${of}`);
+    where t.submission_id = ${input.submission} ${one} and t.state in ('failed', 'cancelled') and ${states} and s.ending is null
+    and (s.extras & ${EXTRAS.borrowed}) = 0 order by t.idx limit 10000 ${of}`);
   await applyMoves(
     db,
     tasks.map(

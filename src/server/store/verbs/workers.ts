@@ -77,15 +77,19 @@ export async function lockWorker(db: Db, session: string): Promise<WorkerRow | u
   return firstRow<WorkerRow>(db, sql`select * from workers where session_id = ${session} ${db.lock.rows}`);
 }
 
-/** A new session. Of the one that it replaces it takes over what is still held; the rest is lost at once, and need not wait for a lease. */
+/**
+ * A new session. Of the one that it replaces it takes over what is still held; the rest is lost at once, and need not
+ * wait for a lease. What is held but was queued again meanwhile comes back to it with its first exchange (`attention`), and
+ * is not given to it once more.
+ */
 export async function registerWorker(db: Db, worker: NewWorker): Promise<{ number: number; now: number }> {
   const row = await firstRow<{ number: number }>(
     db,
     sql`insert into workers
-      (session_id, secret_hash, token_id, name, host, pid, zone, share, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, batch_hold, pilot, peer_id, replaces, state)
+      (session_id, secret_hash, token_id, name, host, pid, zone, share, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, batch_hold, pilot, peer_id, replaces, attention, state)
     values (${worker.session}, ${worker.secretHash}, ${worker.tokenId}, ${worker.name}, ${worker.host}, ${worker.pid}, ${worker.zone}, ${worker.share}, ${worker.version},
       ${JSON.stringify(worker.kinds)}, ${worker.total}, ${worker.labels}, ${worker.projects === null ? null : JSON.stringify(worker.projects)},
-      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.batchHold ? 1 : 0}, ${worker.pilot ?? null}, ${worker.peer ?? null}, ${worker.replaces?.session ?? null}, 'alive')
+      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.batchHold ? 1 : 0}, ${worker.pilot ?? null}, ${worker.peer ?? null}, ${worker.replaces?.session ?? null}, ${(worker.replaces?.held.length ?? 0) > 0 ? 1 : 0}, 'alive')
     returning number`,
   );
   if (worker.pilot)
@@ -264,7 +268,10 @@ export async function instructWorkers(
   db: Db,
   input: { names: readonly string[] | null; instruction: 'drain' | 'stop' },
 ): Promise<string[]> {
-  const alive = await db.rows<WorkerRow>(sql`select * from workers where state = 'alive' order by number`);
+  // A neighbour would end its work here for good: it is told by its terms.
+  const alive = await db.rows<WorkerRow>(
+    sql`select * from workers where state = 'alive' and peer_id is null order by number`,
+  );
   const meant = alive.filter(
     (worker) => input.names === null || input.names.includes(worker.name) || input.names.includes(`w${worker.number}`),
   );
