@@ -190,11 +190,12 @@ export async function openFederation(options: FederationOptions): Promise<Federa
     }
   };
   const endBorrower = async (one: Neighbour): Promise<void> => {
-    const borrower = await one.borrower;
-    one.borrower = undefined;
+    const ending = one.borrower;
     one.ready = undefined;
     one.heard = undefined;
-    await borrower?.stop();
+    await (await ending)?.stop();
+    // Only then another one may look after what is here.
+    if (one.borrower === ending) one.borrower = undefined;
   };
 
   const onLink = async (peer: string, isUp: boolean): Promise<void> => {
@@ -224,6 +225,9 @@ export async function openFederation(options: FederationOptions): Promise<Federa
   const part = async (row: PeerRow, by: 'us' | 'them'): Promise<void> => {
     const was = await store.revokePeer({ id: row.id, as: by === 'us' ? 'ending' : 'revoked' });
     if (!was) return;
+    // From here on it gets nothing more, also with what it asks just now.
+    all = await store.listPeers();
+    principals = new Map();
     const one = neighbours.get(row.id);
     if (one) await endBorrower(one);
     const sessions = await store.endBorrowed({ peerId: row.id });

@@ -180,9 +180,19 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
       was: 'trusted',
       peer: { places: '["here"]', state: 'trusted' },
     });
-    // Asked by both: wanted by both.
-    await ask('b', 'us');
-    expect(await ask('b', 'them')).toMatchObject({ was: 'sent', peer: { state: 'trusted', priority: 1 } });
+    // Asked by both: wanted by both, once the other one has proven who it is. Its request alone proves nothing.
+    await ask('b', 'us', { places: '["where it answered"]' });
+    expect(await ask('b', 'them', { places: '["elsewhere"]' })).toMatchObject({
+      was: 'sent',
+      peer: { state: 'sent', places: '["where it answered"]' },
+    });
+    expect(await store.acceptTrust({ id: id('b') })).toBe(true);
+    expect(await peer('b')).toMatchObject({ state: 'trusted', priority: 1 });
+    await ask('f', 'them');
+    expect(await ask('f', 'us')).toMatchObject({ was: 'received', peer: { state: 'trusted', priority: 2 } });
+    await store.revokePeer({ id: id('f'), as: 'ending' });
+    expect(await ask('f', 'them')).toMatchObject({ peer: { state: 'ending' } });
+    await store.forgetPeer({ id: id('f') });
     await ask('c', 'us');
     expect(await store.trustPeer({ id: id('c') })).toBeUndefined();
     expect(await store.acceptTrust({ id: id('c') })).toBe(true);

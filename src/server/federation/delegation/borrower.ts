@@ -19,6 +19,7 @@ import type { PeerRow } from '../../store/verbs/peers.ts';
 import type { Identity } from '../identity.ts';
 import { openSecrets, type Taken, toGroups } from './borrow.ts';
 import { createResults } from './bring-results.ts';
+import { isSound } from './is-sound.ts';
 import { createLiveTask, type LiveTask } from './live-task.ts';
 import { createLogReader } from './log-reader.ts';
 import { isServed } from './match.ts';
@@ -64,6 +65,7 @@ const PROGRESS_MS = 2000;
 const MOST_ENDS = 500;
 const RATE_MS = 5000;
 const AGAIN_MS = 1000;
+const STRAY_MS = 60_000;
 
 export async function startBorrower(options: BorrowerOptions): Promise<Borrower> {
   const { parts, identity, client, peer, onChange } = options;
@@ -117,7 +119,9 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const take = (claim: Claim, spec: Taken['spec']): LiveAttempt => {
     const task = createLiveTask(claim, taskOptions);
     live.set(keyOf(claim), task);
-    if (!isServed(claim.project, claim.home !== undefined, JSON.parse(peer().terms) as Terms)) {
+    const isOurs = isServed(claim.project, claim.home !== undefined, JSON.parse(peer().terms) as Terms);
+    // What no home of good will would give is not let near our workers.
+    if (!isOurs || !isSound(claim, spec)) {
       release(claim);
       return task.attempt;
     }
@@ -169,6 +173,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     const isWholeLook = performance.now() - lastWholeLook > LOOK_MS;
     if (isWholeLook) lastWholeLook = performance.now();
     const found = await store.endedBorrowed({ peerId: peer().id, after: isWholeLook ? null : seenUpTo });
+    if (isWholeLook) await putAwayStrays(found);
     // One that ended before its place was known is found again.
     const early = found.find((key) => !byPlace.has(nameOf(key)));
     seenUpTo = early ? Number(early.sequence) - 1 : Number(found.at(-1)?.sequence ?? seenUpTo);
@@ -189,6 +194,20 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       await results.bring(over);
       ends.push(...ended.map(() => performance.now()));
     }
+  };
+
+  /** What nobody here knows of has no way home, and its home gave it to others long ago. */
+  const strays = new Map<string, number>();
+  const putAwayStrays = async (found: readonly { submission: number; idx: number }[]): Promise<void> => {
+    const unknown = found.filter((key) => !byPlace.has(nameOf(key)));
+    const names = new Set(unknown.map(nameOf));
+    for (const name of strays.keys()) if (!names.has(name)) strays.delete(name);
+    for (const name of names) if (!strays.has(name)) strays.set(name, performance.now());
+    const old = unknown.filter((key) => performance.now() - (strays.get(nameOf(key)) ?? 0) > STRAY_MS);
+    if (old.length === 0 || !options.isLeader()) return;
+    log.warn({ peer: peer().name, tasks: old.length }, 'borrowed tasks that nobody looks after are put away');
+    for (const id of await store.settleBorrowed({ peerId: peer().id, cpuMs: 0, keys: old }))
+      await store.forgetSubmission({ id });
   };
 
   const settle = async (): Promise<void> => {

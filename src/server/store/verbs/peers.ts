@@ -43,8 +43,8 @@ export interface PeerRequest {
 }
 
 /**
- * A request to become neighbours, of either side. Where both have asked, both want it. A request that is repeated
- * changes only where the other one is to be found.
+ * A request to become neighbours, of either side. Theirs proves nothing: whoever knows a certificate can send it. So it
+ * changes nothing for one that we know better, and the handshake decides, where both have asked too.
  */
 export async function requestPeer(
   db: Db,
@@ -60,8 +60,8 @@ export async function requestPeer(
       on conflict (id) do nothing`);
     return { peer: await peerOf(db, id), was: null };
   }
-  // A stranger who knows the certificate of a neighbour must not move it elsewhere.
-  if (known.state === 'trusted' && by === 'them') return { peer: known, was: 'trusted' };
+  if (by === 'them' && known.state !== 'received' && known.state !== 'revoked')
+    return { peer: known, was: known.state };
   const state = nextState(known.state, by);
   await db.run(sql`update peers set state = ${state}, places = ${input.places}, version = ${input.version}, seen_at = ${db.now}, error = null,
     since = ${state === known.state ? known.since : db.now}, priority = ${state === 'trusted' ? await priorityOf(db, known) : known.priority} where id = ${id}`);
@@ -69,9 +69,8 @@ export async function requestPeer(
 }
 
 function nextState(state: PeerRow['state'], by: 'us' | 'them'): PeerRow['state'] {
-  if (state === 'trusted') return 'trusted';
-  if (by === 'us') return state === 'received' ? 'trusted' : 'sent';
-  return state === 'sent' ? 'trusted' : 'received';
+  if (state === 'trusted' || by === 'them') return state === 'trusted' ? 'trusted' : 'received';
+  return state === 'received' ? 'trusted' : 'sent';
 }
 
 async function countReceived(db: Db): Promise<number> {
