@@ -22,6 +22,7 @@ import { createCheckpointRelay } from './delegation/checkpoint-relay.ts';
 import { createFetcher } from './delegation/files.ts';
 import type { Identity } from './identity.ts';
 import { createLinks, type Links } from './links.ts';
+import { createPrincipals } from './neighbour-principal.ts';
 import { createNetworkMap, type NetworkMap } from './network-map.ts';
 import { type Listener, startNews } from './news.ts';
 
@@ -75,7 +76,6 @@ export interface Federation {
 const PEERS = 'p';
 const LEAD_MS = 3000;
 const LEASE_MS = 10_000;
-const KNOWN_MS = 1000;
 
 export async function openFederation(options: FederationOptions): Promise<Federation> {
   const { parts, identity, serverId, name } = options;
@@ -87,7 +87,6 @@ export async function openFederation(options: FederationOptions): Promise<Federa
   let leads = false;
   let ledAt = 0;
   let all: PeerRow[] = [];
-  let principals = new Map<string, { readonly principal: Principal; readonly until: number }>();
 
   const places = (): Place[] => [...options.places()];
   const links = createLinks({
@@ -137,7 +136,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
 
   const load = async (): Promise<void> => {
     all = await store.listPeers();
-    principals = new Map();
+    principals.forget();
     const ids = new Set(all.map(({ id }) => id));
     for (const row of all) {
       const known = neighbours.get(row.id);
@@ -227,7 +226,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
     if (!was) return;
     // From here on it gets nothing more, also with what it asks just now.
     all = await store.listPeers();
-    principals = new Map();
+    principals.forget();
     const one = neighbours.get(row.id);
     if (one) await endBorrower(one);
     const sessions = await store.endBorrowed({ peerId: row.id });
@@ -248,31 +247,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
     await load();
   };
 
-  // What they ask
-
-  const principalFor = async (peer: string): Promise<Principal> => {
-    const known = principals.get(peer);
-    if (known && known.until > performance.now()) return known.principal;
-    const row = all.find(({ id }) => id === peer);
-    if (!row || (row.state !== 'trusted' && row.state !== 'ending'))
-      throw new PilotageError('forbidden', "this server is no neighbour (any more): ask with 'pilotage peer connect'");
-    const { send } = JSON.parse(row.terms) as Terms;
-    const { projects: wanted } = JSON.parse(row.their_terms ?? '{}') as Terms;
-    const may = (await store.listProjects()).filter(({ name: own, home }) =>
-      home === null ? !send || send.includes(own) : !(JSON.parse(home) as ProjectHome).path.includes(peer),
-    );
-    const isWanted = ({ name: own, home }: (typeof may)[number]) => !wanted || (home === null && wanted.includes(own));
-    const principal: Principal = {
-      name: `@${row.name}`,
-      tokenId: 0,
-      scopes: row.state === 'trusted' ? ['work'] : [],
-      // What it has already it brings to an end, with its files, whatever is sent to it from now on.
-      projects: [...new Set([...may.map((project) => project.name), ...(await store.peerProjects({ id: peer }))])],
-      peer: { id: peer, projectIds: may.filter(isWanted).map((project) => project.id) },
-    };
-    principals.set(peer, { principal, until: performance.now() + KNOWN_MS });
-    return principal;
-  };
+  const principals = createPrincipals(store, (peer) => all.find(({ id }) => id === peer));
 
   // The pool's questions
 
@@ -331,7 +306,7 @@ export async function openFederation(options: FederationOptions): Promise<Federa
     principalOf(raw) {
       const stream = (raw as unknown as { stream?: { session?: object } }).stream;
       const peer = links.peerOf(stream?.session);
-      return peer === undefined ? undefined : principalFor(peer);
+      return peer === undefined ? undefined : principals.find(peer);
     },
     accept: (socket) => void links.accept(socket),
     isKnownToAll: () => leads && all.every(({ id, state }) => state !== 'trusted' || links.find(id) !== undefined),

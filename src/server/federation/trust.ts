@@ -1,24 +1,23 @@
-import { Check } from 'typebox/schema';
-import { messageOf, PilotageError } from '../../ground/base/errors.ts';
-import {
+import { PilotageError } from '../../ground/base/errors.ts';
+import type {
   Introduction,
-  type PeerDetail,
-  type PeerList,
-  type PeerView,
-  type PingReply,
-  type Place,
-  type Terms,
+  PeerDetail,
+  PeerList,
+  PeerView,
+  PingReply,
+  Place,
+  Terms,
 } from '../../ground/protocol/peer.ts';
-import { linkRoutes, peerRoutes } from '../../ground/protocol/peer-routes.ts';
-import { API } from '../../ground/protocol/route.ts';
+import { linkRoutes } from '../../ground/protocol/peer-routes.ts';
 import { createGuard } from '../access/guard.ts';
 import { type Principal, requireAdministrator } from '../access/principal.ts';
 import type { Parts } from '../pool/parts.ts';
 import type { PeerRow } from '../store/verbs/peers.ts';
 import { type Federation, mergePlaces } from './federation.ts';
 import { type Identity, parseCertificate } from './identity.ts';
-import { post } from './link/dial.ts';
-import { PEER_PROTOCOL } from './peer-protocol.ts';
+import { introduceAt } from './introduce.ts';
+import { incompatible, PEER_PROTOCOL } from './peer-protocol.ts';
+import { viewOfPeer } from './peer-view.ts';
 
 export interface Trust {
   list(who: Principal): Promise<PeerList>;
@@ -53,7 +52,7 @@ export function createTrust(parts: Parts, identity: Identity, federation: Federa
   });
   const viewAll = async (): Promise<PeerView[]> => {
     const counts = await store.countPeerTasks();
-    return (await store.listPeers()).map((row) => viewOf(row, counts, links.find(row.id) !== undefined));
+    return (await store.listPeers()).map((row) => viewOfPeer(row, counts, links.find(row.id) !== undefined));
   };
   const viewOne = async (id: string): Promise<PeerView> => {
     const view = (await viewAll()).find((one) => one.id === id);
@@ -246,80 +245,6 @@ export function createTrust(parts: Parts, identity: Identity, federation: Federa
   }
 }
 
-/** Rejects with a sentence that says what is at that address instead of a server. */
-async function introduceAt(place: { host: string; port: number }, own: Introduction): Promise<Introduction> {
-  const where = `${place.host} port ${place.port}`;
-  const answer = await post(place, API + peerRoutes.introduce.path, JSON.stringify(own)).catch((error: unknown) => {
-    throw new PilotageError(
-      'unreachable',
-      `no Pilotage server answers at ${where} (${messageOf(error)}): are the name and the port right, is it running, and does it listen beyond its own machine?`,
-      { cause: error },
-    );
-  });
-  const body = parseJson(answer.text);
-  if (answer.status === 200 && Check(Introduction, body)) {
-    const introduction = body as Introduction;
-    if (introduction.protocol !== PEER_PROTOCOL) throw incompatible(introduction.version, own.version);
-    return introduction;
-  }
-  const detail = typeof body === 'object' && body !== null && 'detail' in body ? String(body.detail) : undefined;
-  if (detail !== undefined && answer.status !== 401 && answer.status !== 404)
-    throw new PilotageError(answer.status === 429 ? 'too-many-failures' : 'unreachable', `${where} refuses: ${detail}`);
-  throw new PilotageError(
-    'unreachable',
-    `what answers at ${where} is no Pilotage server that knows of neighbours: is the port right?`,
-  );
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function viewOf(
-  row: PeerRow,
-  counts: readonly { peer_id: string; here: number; there: number }[],
-  isUp: boolean,
-): PeerView {
-  const [place] = JSON.parse(row.places) as Place[];
-  const count = counts.find(({ peer_id: id }) => id === row.id);
-  const isTrusted = row.state === 'trusted';
-  return {
-    id: row.id,
-    name: row.name,
-    state: stateOf(row, isUp),
-    priority: isTrusted ? Number(row.priority) : null,
-    host: place?.host ?? null,
-    port: place?.port ?? null,
-    since: new Date(Number(row.since)).toISOString(),
-    lastContact: isUp ? new Date().toISOString() : timeOf(row.seen_at),
-    error: isUp ? null : row.error,
-    version: row.version,
-    terms: JSON.parse(row.terms) as Terms,
-    theirTerms: row.their_terms === null ? null : (JSON.parse(row.their_terms) as Terms),
-    lentHours: hours(row.lent_ms),
-    borrowedHours: hours(row.borrowed_ms),
-    here: count?.here ?? 0,
-    there: count?.there ?? 0,
-  };
-}
-
-function stateOf({ state }: PeerRow, isUp: boolean): PeerView['state'] {
-  if (state === 'trusted') return isUp ? 'connected' : 'unreachable';
-  return state === 'ending' ? 'revoked' : state;
-}
-
-function timeOf(ms: number | null): string | null {
-  return ms === null ? null : new Date(Number(ms)).toISOString();
-}
-
-function hours(ms: number): number {
-  return Math.round(Number(ms) / 36) / 100_000;
-}
-
 function plain(id: string): string {
   return id.replaceAll(':', '').toLowerCase();
 }
@@ -335,12 +260,5 @@ function notTrusted({ name }: PeerRow): PilotageError {
   return new PilotageError(
     'wrong-state',
     `'${name}' is no neighbour yet: that comes with 'pilotage peer trust', there or here`,
-  );
-}
-
-function incompatible(theirs: string, ours: string): PilotageError {
-  return new PilotageError(
-    'incompatible-version',
-    `Pilotage ${theirs} there and Pilotage ${ours} here do not understand each other as neighbours: install the same version on both`,
   );
 }

@@ -19,11 +19,14 @@ import type { PeerRow } from '../../store/verbs/peers.ts';
 import type { Identity } from '../identity.ts';
 import { openSecrets, type Taken, toGroups } from './borrow.ts';
 import { createResults } from './bring-results.ts';
+import { createEnds } from './find-ends.ts';
+import { createHeldTasks, type RemoteKey } from './held-tasks.ts';
 import { isSound } from './is-sound.ts';
-import { createLiveTask, type LiveTask } from './live-task.ts';
+import { createLiveTask, type LiveTask, type LocalKey } from './live-task.ts';
 import { createLogReader } from './log-reader.ts';
 import { isServed } from './match.ts';
-import { toReport, withoutFiles } from './report.ts';
+import { createPutAway } from './put-away.ts';
+import { withoutFiles } from './report.ts';
 
 export interface BorrowerOptions {
   readonly parts: Parts;
@@ -55,39 +58,26 @@ interface Grant {
   isTaken: boolean;
 }
 
-function nameOf({ submission, idx }: { submission: number; idx: number }): string {
-  return `${submission}.${idx}`;
-}
-
 const NOTHING = { cpus: 0, memory: 0, gpus: 0, named: {} };
 const LOOK_MS = 1000;
 const PROGRESS_MS = 2000;
-const MOST_ENDS = 500;
-const RATE_MS = 5000;
 const AGAIN_MS = 1000;
-const STRAY_MS = 60_000;
 
 export async function startBorrower(options: BorrowerOptions): Promise<Borrower> {
   const { parts, identity, client, peer, onChange } = options;
   const { store, log, signals } = parts;
-  const live = new Map<string, LiveTask>();
-  const byPlace = new Map<string, LiveTask>();
-  const settledKeys: LiveTask[] = [];
+  const held = createHeldTasks();
   const stopped = new AbortController();
-  const ends: number[] = [];
-  let isSettling = false;
-  let seenUpTo = 0;
-  let lastWholeLook = Number.NEGATIVE_INFINITY;
   let grant: Grant | undefined;
   let incoming: Taken[] = [];
   let tellRoom = (): void => undefined;
   let drops: Promise<void> = Promise.resolve();
   let flushing: Promise<void> = Promise.resolve();
 
-  const keyOf = ({ task, attempt }: { task: string; attempt: number }): string => `${task}/${attempt}`;
+  const peerId = (): string => peer().id;
   const logs = createLogReader(parts);
   const onBrought = (report: Report, problem: string | undefined): void =>
-    live.get(keyOf(report))?.finish(problem === undefined ? report : withoutFiles(report, problem));
+    held.find(report)?.finish(problem === undefined ? report : withoutFiles(report, problem));
   const results = createResults({ parts, client, signal: stopped.signal, onBrought });
   const taskOptions = {
     onDrop: (task: LiveTask) => {
@@ -118,7 +108,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
 
   const take = (claim: Claim, spec: Taken['spec']): LiveAttempt => {
     const task = createLiveTask(claim, taskOptions);
-    live.set(keyOf(claim), task);
+    held.add(task);
     const isOurs = isServed(claim.project, claim.home !== undefined, JSON.parse(peer().terms) as Terms);
     // What no home of good will would give is not let near our workers.
     if (!isOurs || !isSound(claim, spec)) {
@@ -143,7 +133,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     try {
       const ids = await store.borrowTasks({ groups });
       for (const [i, group] of groups.entries())
-        for (const one of group.tasks) place(keyOf(one), { submission: ids[i] as number, idx: one.idx });
+        for (const one of group.tasks) place(one, { submission: ids[i] as number, idx: one.idx });
       parts.dirty();
       signals.queued();
     } catch (error) {
@@ -155,93 +145,25 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     }
   };
 
-  const place = (key: string, local: { submission: number; idx: number }): void => {
-    const task = live.get(key) ?? settledKeys.find(({ claim }) => keyOf(claim) === key);
-    if (!task) return;
-    task.local = local;
-    byPlace.set(nameOf(local), task);
-    if (task.isDropped) taskOptions.onDrop(task);
+  const place = (key: RemoteKey, local: LocalKey): void => {
+    const task = held.place(key, local);
+    if (task?.isDropped) taskOptions.onDrop(task);
   };
 
   const release = ({ task, attempt, secret }: Claim): void => {
-    live.get(keyOf({ task, attempt }))?.finish({ task, attempt, secret, outcome: 'released' });
+    held.find({ task, attempt })?.finish({ task, attempt, secret, outcome: 'released' });
   };
 
   // What goes back
 
-  const reportEnds = async (): Promise<void> => {
-    const isWholeLook = performance.now() - lastWholeLook > LOOK_MS;
-    if (isWholeLook) lastWholeLook = performance.now();
-    const found = await store.endedBorrowed({ peerId: peer().id, after: isWholeLook ? null : seenUpTo });
-    if (isWholeLook) await putAwayStrays(found);
-    // One that ended before its place was known is found again.
-    const early = found.find((key) => !byPlace.has(nameOf(key)));
-    seenUpTo = early ? Number(early.sequence) - 1 : Number(found.at(-1)?.sequence ?? seenUpTo);
-    const news = found.filter((key) => {
-      const task = byPlace.get(nameOf(key));
-      return task && !task.isReported;
-    });
-    for (let at = 0; at < news.length; at += MOST_ENDS) {
-      const keys = news.slice(at, at + MOST_ENDS);
-      const { ended, logs: written } = await store.readEnded({ keys });
-      const over = ended.flatMap((row) => {
-        const task = live.get(keyOf(row));
-        if (!task) return [];
-        task.isReported = true;
-        task.cpuMs = 1000 * (row.cpu_seconds ?? row.wall_seconds ?? 0);
-        return [{ project: row.project, report: toReport(row, written, task.claim.secret) }];
-      });
-      await results.bring(over);
-      ends.push(...ended.map(() => performance.now()));
-    }
-  };
-
-  /** What nobody here knows of has no way home, and its home gave it to others long ago. */
-  const strays = new Map<string, number>();
-  const putAwayStrays = async (found: readonly { submission: number; idx: number }[]): Promise<void> => {
-    const unknown = found.filter((key) => !byPlace.has(nameOf(key)));
-    const names = new Set(unknown.map(nameOf));
-    for (const name of strays.keys()) if (!names.has(name)) strays.delete(name);
-    for (const name of names) if (!strays.has(name)) strays.set(name, performance.now());
-    const old = unknown.filter((key) => performance.now() - (strays.get(nameOf(key)) ?? 0) > STRAY_MS);
-    if (old.length === 0 || !options.isLeader()) return;
-    log.warn({ peer: peer().name, tasks: old.length }, 'borrowed tasks that nobody looks after are put away');
-    for (const id of await store.settleBorrowed({ peerId: peer().id, cpuMs: 0, keys: old }))
-      await store.forgetSubmission({ id });
-  };
-
-  const settle = async (): Promise<void> => {
-    // Where a task is comes to be known while claims are put away; one that nobody wants is ended only then.
-    await flushing;
-    await drops;
-    const tasks = settledKeys.splice(0);
-    const keys = tasks.flatMap(({ local }) => (local ? [local] : []));
-    if (keys.length === 0) return;
-    const cpuMs = tasks.reduce((sum, task) => sum + task.cpuMs, 0);
-    try {
-      if (!(await mayLookAfter())) return;
-      const over = await store.settleBorrowed({ peerId: peer().id, cpuMs, keys });
-      for (const key of keys) byPlace.delete(nameOf(key));
-      for (const id of over) await store.forgetSubmission({ id });
-    } catch (error) {
-      // Still here, and told again after a restart: they are put away later.
-      settledKeys.push(...tasks.filter(({ local }) => local && byPlace.has(nameOf(local))));
-      throw error;
-    }
-    parts.dirty();
-  };
-  const settleSoon = (): void => {
-    if (isSettling) return;
-    isSettling = true;
-    setImmediate(async () => {
-      while (settledKeys.length > 0 && !stopped.signal.aborted)
-        await settle().then(onChange, async (error: unknown) => {
-          log.error({ err: error }, `borrowed tasks were not put away, they will be: ${messageOf(error)}`);
-          await pause(AGAIN_MS, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
-        });
-      isSettling = false;
-    });
-  };
+  const away = createPutAway({
+    ...{ parts, peerId, held, mayLookAfter, onChange, signal: stopped.signal },
+    settled: async () => {
+      await flushing;
+      await drops;
+    },
+  });
+  const ends = createEnds({ parts, peerId, held, onEnds: results.bring, onWholeLook: away.strays });
 
   // Time
 
@@ -260,13 +182,9 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     }
   };
   const noteProgress = async (): Promise<void> => {
-    if (live.size === 0) return;
-    const rows = await store.borrowedProgress({ peerId: peer().id });
-    const byLocal = new Map(rows.map((row) => [`${row.submission_id}.${row.idx}`, row]));
-    for (const task of live.values()) {
-      const row = task.local && byLocal.get(`${task.local.submission}.${task.local.idx}`);
-      if (row) task.noteProgress(row.attempt, row.progress);
-    }
+    if (held.live.size === 0) return;
+    for (const row of await store.borrowedProgress({ peerId: peerId() }))
+      held.at({ submission: row.submission_id, idx: row.idx })?.noteProgress(row.attempt, row.progress);
   };
 
   const executor: Executor = {
@@ -286,11 +204,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       void flushing.then(() => over.done.resolve(over.shapes));
     },
     settled: (task, attempt) => {
-      const one = live.get(keyOf({ task, attempt }));
-      if (!one) return;
-      live.delete(keyOf(one.claim));
-      settledKeys.push(one);
-      settleSoon();
+      if (held.leave({ task, attempt })) away.soon();
     },
     onRoom: (listener) => {
       tellRoom = listener;
@@ -311,8 +225,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const adopted = await adopt(options, (claim, local) => {
     const task = createLiveTask(claim, taskOptions);
     task.local = local;
-    byPlace.set(nameOf(local), task);
-    live.set(keyOf(claim), task);
+    held.add(task);
     return task.attempt;
   });
   const { session, session_secret: sealed } = peer();
@@ -338,7 +251,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     onSession: keepSession,
     lastWordsSeconds: 0,
   });
-  const loops = [every(LOOK_MS, [ANY_SUBMISSION], reportEnds), every(PROGRESS_MS, [], noteProgress)];
+  const loops = [every(LOOK_MS, [ANY_SUBMISSION], ends.look), every(PROGRESS_MS, [], noteProgress)];
 
   return {
     ask(bins, waitSeconds) {
@@ -350,11 +263,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       tellRoom();
       return made.done.promise;
     },
-    rate() {
-      const since = performance.now() - RATE_MS;
-      while (ends.length > 0 && (ends[0] as number) < since) ends.shift();
-      return ends.length / (RATE_MS / 1000);
-    },
+    rate: ends.rate,
     async stop() {
       stopped.abort();
       claimant.detach();

@@ -1,0 +1,65 @@
+import type { Parts } from '../../pool/parts.ts';
+import type { Ended } from './bring-results.ts';
+import type { HeldTasks } from './held-tasks.ts';
+import type { LocalKey } from './live-task.ts';
+import { toReport } from './report.ts';
+
+export interface EndsOptions {
+  readonly parts: Parts;
+  readonly peerId: () => string;
+  readonly held: HeldTasks;
+  /** These ended here; their neighbour is to hear of it. */
+  readonly onEnds: (ended: readonly Ended[]) => Promise<void>;
+  /** All that ended, as it stands in the pool, now and then. */
+  readonly onWholeLook: (found: readonly LocalKey[]) => Promise<void>;
+}
+
+export interface Ends {
+  look(): Promise<void>;
+  /** How many ended of late, a second. */
+  rate(): number;
+}
+
+const WHOLE_LOOK_MS = 1000;
+const AT_ONCE = 500;
+const RATE_MS = 5000;
+
+/** Finds what ended: by the numbers of changes, and now and then by looking at all, because these may come out of order. */
+export function createEnds({ parts, peerId, held, onEnds, onWholeLook }: EndsOptions): Ends {
+  const { store } = parts;
+  const times: number[] = [];
+  let seenUpTo = 0;
+  let lastWholeLook = Number.NEGATIVE_INFINITY;
+
+  const report = async (keys: readonly LocalKey[]): Promise<void> => {
+    const { ended, logs } = await store.readEnded({ keys });
+    const over = ended.flatMap((row) => {
+      const task = held.find(row);
+      if (!task) return [];
+      task.isReported = true;
+      task.cpuMs = 1000 * (row.cpu_seconds ?? row.wall_seconds ?? 0);
+      return [{ project: row.project, report: toReport(row, logs, task.claim.secret) }];
+    });
+    await onEnds(over);
+    times.push(...ended.map(() => performance.now()));
+  };
+
+  return {
+    async look() {
+      const isWhole = performance.now() - lastWholeLook > WHOLE_LOOK_MS;
+      if (isWhole) lastWholeLook = performance.now();
+      const found = await store.endedBorrowed({ peerId: peerId(), after: isWhole ? null : seenUpTo });
+      // One that ended before its place was known is found again.
+      const early = found.find((key) => !held.at(key));
+      seenUpTo = early ? Number(early.sequence) - 1 : Number(found.at(-1)?.sequence ?? seenUpTo);
+      const news = found.filter((key) => held.at(key)?.isReported === false);
+      for (let at = 0; at < news.length; at += AT_ONCE) await report(news.slice(at, at + AT_ONCE));
+      if (isWhole) await onWholeLook(found);
+    },
+    rate() {
+      const since = performance.now() - RATE_MS;
+      while (times.length > 0 && (times[0] as number) < since) times.shift();
+      return times.length / (RATE_MS / 1000);
+    },
+  };
+}
