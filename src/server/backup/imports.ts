@@ -91,7 +91,8 @@ export function createImports(parts: Parts, faultOfSpec: Numbers['faultOfSpec'])
       }
     },
     async end(who, id) {
-      const found = await find(who, id).catch(() => undefined);
+      requireAdministrator(who);
+      const found = await store.findImported({ name: IMPORTING + id });
       if (found) await drop(found.id);
     },
     async stop() {
