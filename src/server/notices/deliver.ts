@@ -38,7 +38,7 @@ export function startDelivering(options: ChannelOptions): Delivering {
   const ending = new AbortController();
   const underWay = new Map<string, { readonly address: string; readonly done: Promise<void> }>();
   /** Ways on which something went wrong last: how often in a row, and until when they rest. */
-  const troubled = new Map<string, { readonly times: number; readonly until: number }>();
+  const troubled = new Map<string, { readonly times: number; readonly since: number; readonly until: number }>();
   let isStopped = false;
   let news = Promise.withResolvers<void>();
 
@@ -47,6 +47,7 @@ export function startDelivering(options: ChannelOptions): Delivering {
 
   const deliver = async (letter: TakenLetter): Promise<void> => {
     const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(settings.tryMs)]);
+    const began = performance.now();
     const delivery = await tryTo(() => options.deliver(letter, signal));
     const error = delivery.outcome === 'sent' ? null : delivery.error;
     const { firstPauseMs, longestPauseMs, giveUpMs } = settings;
@@ -60,7 +61,7 @@ export function startDelivering(options: ChannelOptions): Delivering {
       giveUpMs,
     });
     say(letter, state, error);
-    await noteWay(letter.address, delivery);
+    await noteWay(letter.address, delivery, began);
   };
 
   const say = (letter: TakenLetter, state: string | null, error: string | null): void => {
@@ -71,7 +72,7 @@ export function startDelivering(options: ChannelOptions): Delivering {
     else log.debug(facts, `${what} was delivered`);
   };
 
-  const noteWay = async (address: string, delivery: Delivery): Promise<void> => {
+  const noteWay = async (address: string, delivery: Delivery, began: number): Promise<void> => {
     const way = wayOf(address);
     if (delivery.outcome === 'sent' || delivery.outcome === 'refused') {
       if (troubled.delete(way)) await store.hastenLetters({ channel, address: isWayOfAddress ? address : null });
@@ -79,9 +80,12 @@ export function startDelivering(options: ChannelOptions): Delivering {
     }
     // That a mail server wants one letter later says nothing of the others.
     if (!delivery.isWayBlocked && !isWayOfAddress) return;
-    const times = (troubled.get(way)?.times ?? 0) + 1;
+    const known = troubled.get(way);
+    // Several at once that find it blocked found it blocked once.
+    if (known && began < known.since) return;
+    const times = (known?.times ?? 0) + 1;
     const restMs = Math.min(LONGEST_REST_MS, settings.firstPauseMs * 2 ** Math.min(30, times - 1));
-    troubled.set(way, { times, until: performance.now() + restMs });
+    troubled.set(way, { times, since: performance.now(), until: performance.now() + restMs });
   };
 
   const resting = () => [...troubled].filter(([, { until }]) => until > performance.now());
