@@ -212,7 +212,7 @@ describe.each(openStores())('pilots on %s', (_name, open) => {
     expect(await settingsOf()).toMatchObject({ wanted: 500 });
   });
 
-  // A round every two seconds may take a part of that. On two cores with other work beside: 1 ms, 20 ms, and 240 ms on PostgreSQL.
+  // On two busy cores some 1 ms and 20 ms; before shapes were asked for together, 100 to 300 ms.
   test.each([
     ['a million tasks of one shape', () => [arrayStep(1_000_000)]],
     ['a million of a thousand shapes', () => Array.from({ length: 1000 }, (_, at) => arrayStep(1000, ofShape(at + 1)))],
@@ -228,7 +228,7 @@ describe.each(openStores())('pilots on %s', (_name, open) => {
       await balance();
       times.push(performance.now() - begun);
     }
-    expect(times.sort((a, b) => a - b)[4]).toBeLessThan(500);
+    expect(times.sort((a, b) => a - b)[4]).toBeLessThan(250);
   });
 
   test('a site that is full leaves the rest to the next one', async () => {
