@@ -41,21 +41,36 @@ async function headsOf(db: Db, queues: readonly Queue[]): Promise<Map<number, nu
   return each <= FIRST ? heads : new Map([...heads, ...(await firstOf(db, longer, each))]);
 }
 
+interface HeadRow {
+  readonly queue_id: number;
+  readonly id: number;
+}
+
 /** Of each queue the first submissions that may have something to claim. */
 async function firstOf(db: Db, queues: readonly number[], limit: number): Promise<Map<number, number[]>> {
-  const heads = new Map<number, number[]>();
+  const rows = db.dialect === 'postgres' ? await firstAtOnce(db, queues, limit) : await firstInParts(db, queues, limit);
+  return new Map(
+    [...Map.groupBy(rows, (row) => row.queue_id)].map(([queue, heads]) => [queue, heads.map(({ id }) => id)]),
+  );
+}
+
+/** One plan for all of them: PostgreSQL takes longer to plan a query for each than to answer it. */
+function firstAtOnce(db: Db, queues: readonly number[], limit: number): Promise<HeadRow[]> {
+  return db.rows<HeadRow>(sql`select heads.queue_id, heads.id from ${db.table({ m_id: ['bigint', queues] })} as given
+    cross join lateral (select queue_id, id from submissions
+      where queue_id = m_id and claimable = 1 and gate = 'open' and ending is null order by priority desc, id limit ${limit}) as heads`);
+}
+
+async function firstInParts(db: Db, queues: readonly number[], limit: number): Promise<HeadRow[]> {
+  const rows: HeadRow[] = [];
   for (let at = 0; at < queues.length; at += AT_ONCE) {
     const asked = queues.slice(at, at + AT_ONCE).map(
       (queue) => sql`select * from (select queue_id, id from submissions
         where queue_id = ${queue} and claimable = 1 and gate = 'open' and ending is null order by priority desc, id limit ${limit}) as heads`,
     );
-    for (const row of await db.rows<{ queue_id: number; id: number }>(joinSql(asked, sql` union all `))) {
-      const known = heads.get(row.queue_id);
-      if (known) known.push(row.id);
-      else heads.set(row.queue_id, [row.id]);
-    }
+    rows.push(...(await db.rows<HeadRow>(joinSql(asked, sql` union all `))));
   }
-  return heads;
+  return rows;
 }
 
 /** How many are queued of each. What says that it has some, and has none, stops saying so. */
