@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { JobState } from '../../src/server/core/job.ts';
+import type { JobState } from '../../src/ground/base/job-state.ts';
 import type { ServiceChange } from '../../src/server/core/service-job.ts';
 import { sha256 } from '../../src/server/store/secrets.ts';
 import type { Store } from '../../src/server/store/store.ts';

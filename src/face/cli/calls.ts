@@ -1,5 +1,8 @@
+import { bareOf } from '../../ground/protocol/bare.ts';
 import type { PeerRoutes } from '../../ground/protocol/peer-routes.ts';
 import type { Routes } from '../../ground/protocol/routes.ts';
+
+const bare = bareOf<Routes & PeerRoutes>();
 
 /**
  * The calls of the command line without their schemas, which take a fifth of a second to load.
@@ -73,9 +76,3 @@ export const calls = {
   audit: bare<'audit'>('GET', '/audit'),
   stopServer: bare<'stopServer'>('POST', '/stop'),
 };
-
-type All = Routes & PeerRoutes;
-
-function bare<Name extends keyof All>(method: All[Name]['method'], path: All[Name]['path']): All[Name] {
-  return { method, path, summary: '' } as unknown as All[Name];
-}

@@ -1,16 +1,6 @@
 import Type from 'typebox';
+import { JOB_STATES, type JobState as State } from '../base/job-state.ts';
 
-export const JOB_STATES = [
-  'INCOMING',
-  'PREPROCESSING',
-  'RUNNING',
-  'POSTPROCESSING',
-  'FINALIZING',
-  'COMPLETED',
-  'ARCHIVED',
-  'EXPIRED',
-  'FAILED',
-  'CANCELLED',
-] as const;
-export type JobState = (typeof JOB_STATES)[number];
+export { JOB_STATES };
+export type JobState = State;
 export const JobState = Type.Unsafe<JobState>(Type.Union(JOB_STATES.map((state) => Type.Literal(state))));

@@ -1,4 +1,7 @@
+import { bareOf } from './bare.ts';
 import type { Routes } from './routes.ts';
+
+const bare = bareOf<Routes>();
 
 /**
  * The calls of a worker without their schemas: what validates them takes 25 MB, and a node runs many workers.
@@ -36,7 +39,3 @@ export const workerCalls = {
   uploadState: bare<'uploadState'>('GET', '/projects/:project/blobs/:digest/uploads/:upload'),
   getBlob: bare<'getBlob'>('GET', '/projects/:project/blobs/:digest'),
 };
-
-function bare<Name extends keyof Routes>(method: Routes[Name]['method'], path: Routes[Name]['path']): Routes[Name] {
-  return { method, path, summary: '' } as unknown as Routes[Name];
-}

@@ -53,6 +53,7 @@ export function neighbourDoor(): NeighbourDoor {
         parts.log.warn({}, why);
         return;
       }
+      // The types know only the kind of connection that it listens for; it answers both.
       const answer = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse): void =>
         app.routing(request as never, response as never);
       const federation = await openFederation({ parts, identity, serverId, name, places, answer });

@@ -1,7 +1,8 @@
 import { PilotageError } from '../../ground/base/errors.ts';
+import { JOB_STATES } from '../../ground/base/job-state.ts';
+import { isResting } from '../core/service-job.ts';
 import { parseShapeKey, shapeKey } from '../core/shape.ts';
 import type { Parts } from '../pool/parts.ts';
-import { ENDED_JOBS, KNOWN_JOB_STATES } from '../store/dump/import-job-rules.ts';
 import { IMPORT_RULES } from '../store/dump/import-rules.ts';
 import { PROJECT_TABLES } from '../store/dump/project-tables.ts';
 import type { DumpEvent } from '../store/dump/read-dump.ts';
@@ -120,9 +121,11 @@ function endJob(columns: readonly string[], row: Value[], now: number): void {
     number,
     number,
   ];
-  const was = row[state] as string | null;
-  if (was !== null && !KNOWN_JOB_STATES.has(was)) throw notOne(`'${was}' is no state of a job`);
-  if (was === null || ENDED_JOBS.has(was)) return;
+  const told = row[state];
+  if (told === null) return;
+  const was = JOB_STATES.find((one) => one === told);
+  if (!was) throw notOne(`'${told}' is no state of a job`);
+  if (isResting(was)) return;
   row[state] = 'FAILED';
   row[reason] = `it was ${was} when its project was exported, and cannot go on in an import`;
   row[finished] = now;

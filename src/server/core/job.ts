@@ -6,19 +6,8 @@
  *      └──────── given back ────┴─────────────────────────┴────────────────────┘                        ▼
  *   from anywhere: FAILED, CANCELLED                                          EXPIRED ◀──forgotten── COMPLETED
  */
+import type { JobState } from '../../ground/base/job-state.ts';
 import type { RowState } from './task.ts';
-
-export type JobState =
-  | 'INCOMING'
-  | 'PREPROCESSING'
-  | 'RUNNING'
-  | 'POSTPROCESSING'
-  | 'FINALIZING'
-  | 'COMPLETED'
-  | 'ARCHIVED'
-  | 'EXPIRED'
-  | 'FAILED'
-  | 'CANCELLED';
 
 export type SitePhase = 'login' | 'staging' | 'submitting' | 'pending' | 'running' | 'fetching' | 'merging';
 

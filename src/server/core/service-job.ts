@@ -8,7 +8,7 @@
  *      │              └──────────────────────── skipped ────────────────────────┘
  *      └── resubmitted ── FAILED (from anywhere), CANCELLED (from before COMPLETED)
  */
-import type { JobState } from './job.ts';
+import type { JobState } from '../../ground/base/job-state.ts';
 
 /** What somebody else than the host wants to become of a job; `archive` and `expire` come with their time. */
 export type Wish = 'cancel' | 'fail' | 'resubmit' | 'delete' | 'archive' | 'expire';

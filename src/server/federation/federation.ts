@@ -4,7 +4,7 @@
  * (`delegation/`). All of it stands on the pool: a neighbour claims and reports as a worker does.
  */
 import type { IncomingMessage } from 'node:http';
-import type http2 from 'node:http2';
+import http2 from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import { type Client, createClient } from '../../ground/client/client.ts';
@@ -304,8 +304,8 @@ export async function openFederation(options: FederationOptions): Promise<Federa
     map,
     isLeader: () => leads,
     principalOf(raw) {
-      const stream = (raw as unknown as { stream?: { session?: object } }).stream;
-      const peer = links.peerOf(stream?.session);
+      const session = raw instanceof http2.Http2ServerRequest ? raw.stream.session : undefined;
+      const peer = links.peerOf(session);
       return peer === undefined ? undefined : principals.find(peer);
     },
     accept: (socket) => void links.accept(socket),

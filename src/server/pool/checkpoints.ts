@@ -1,15 +1,16 @@
 import { parseTaskId } from '../../ground/base/task-id.ts';
 import { mayEnter, type Principal, requireScope } from '../access/principal.ts';
 import { sha256 } from '../store/secrets.ts';
+import type { KeptCheckpoint } from './neighbours.ts';
 import type { Parts } from './parts.ts';
-import { type NamedFile, requireFiles } from './trees.ts';
+import { requireFiles } from './trees.ts';
 
 export interface CheckpointFacts {
   readonly task: string;
   readonly attempt: number;
   readonly secret: string;
   readonly number: number;
-  readonly files: readonly (NamedFile & { readonly size: number })[];
+  readonly files: KeptCheckpoint['files'];
 }
 
 /** Keeps a checkpoint of an attempt that is the task's last one. Its files are there, or it is refused. */

@@ -1,8 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { PilotageError } from '../../ground/base/errors.ts';
+import type { JobState } from '../../ground/base/job-state.ts';
 import { formatTaskId } from '../../ground/base/task-id.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
-import type { JobState, SitePhase } from '../core/job.ts';
+import type { SitePhase } from '../core/job.ts';
 import type { JobDetailRow, JobRow } from '../store/verbs/jobs.ts';
 import { type RecordedJob as StoredJob, stateOf } from '../store/verbs/merge-record.ts';
 import { toNewSubmission } from './new-submission.ts';

@@ -1,9 +1,9 @@
 /** A job as its secret link shows it: to somebody without a token, who knows the secret and nothing else. */
 import type { Readable } from 'node:stream';
 import { PilotageError } from '../../ground/base/errors.ts';
+import type { JobState } from '../../ground/base/job-state.ts';
 import { parseTree, type TreeFile } from '../../ground/content/tree.ts';
 import type { Principal } from '../access/principal.ts';
-import type { JobState } from '../core/job.ts';
 import { isResting } from '../core/service-job.ts';
 import { sameHash, sha256 } from '../store/secrets.ts';
 import type { LinkedJobRow } from '../store/verbs/linked-jobs.ts';

@@ -13,7 +13,12 @@ export interface KeptCheckpoint {
   readonly idx: number;
   readonly attempt: number;
   readonly number: number;
-  readonly files: readonly { readonly name: string; readonly digest: string; readonly size: number }[];
+  readonly files: readonly {
+    readonly name: string;
+    readonly digest: string;
+    readonly kind: 'file' | 'tree';
+    readonly size: number;
+  }[];
 }
 
 /** What the pool asks of whoever deals with neighbours. */

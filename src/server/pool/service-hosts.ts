@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { PilotageError } from '../../ground/base/errors.ts';
+import type { JobState } from '../../ground/base/job-state.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
-import type { JobState } from '../core/job.ts';
 import { sha256 } from '../store/secrets.ts';
 import type { ServiceJobRow } from '../store/verbs/service-jobs.ts';
 import type { ServiceRow } from '../store/verbs/services.ts';

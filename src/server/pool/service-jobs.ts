@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { PilotageError } from '../../ground/base/errors.ts';
+import type { JobState } from '../../ground/base/job-state.ts';
 import { checkFile, fileParametersOf, plainFileName } from '../../ground/content/file-parameters.ts';
 import { mayDo, type Principal, requireScope } from '../access/principal.ts';
-import type { JobState } from '../core/job.ts';
 import type { Wish } from '../core/service-job.ts';
 import { sha256 } from '../store/secrets.ts';
 import type { ServiceRow } from '../store/verbs/services.ts';

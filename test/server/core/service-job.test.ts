@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { JobState } from '../../../src/server/core/job.ts';
+import { JOB_STATES, type JobState } from '../../../src/ground/base/job-state.ts';
 import {
   dueAt,
   isActive,
@@ -13,18 +13,6 @@ import {
   type Wish,
 } from '../../../src/server/core/service-job.ts';
 
-const STATES: readonly JobState[] = [
-  'INCOMING',
-  'PREPROCESSING',
-  'RUNNING',
-  'POSTPROCESSING',
-  'FINALIZING',
-  'COMPLETED',
-  'ARCHIVED',
-  'EXPIRED',
-  'FAILED',
-  'CANCELLED',
-];
 const FRESH: ServiceJob = {
   state: 'INCOMING',
   intent: null,
@@ -36,7 +24,7 @@ const FRESH: ServiceJob = {
 };
 
 test('the moves that are legal are these and no others', () => {
-  const legal = STATES.flatMap((from) => STATES.filter((to) => isLegal(from, to)).map((to) => `${from} ${to}`));
+  const legal = JOB_STATES.flatMap((from) => JOB_STATES.filter((to) => isLegal(from, to)).map((to) => `${from} ${to}`));
   const usual = ['INCOMING', 'PREPROCESSING', 'RUNNING', 'POSTPROCESSING', 'FINALIZING'];
   expect(legal.sort()).toEqual(
     [
@@ -57,7 +45,7 @@ test('the moves that are legal are these and no others', () => {
   );
 });
 
-const state = fc.constantFrom(...STATES);
+const state = fc.constantFrom(...JOB_STATES);
 const kind = fc.constantFrom('begin', 'arrive', 'settle', 'tell', 'gone');
 /** Mostly of a host that knows the job, sometimes of one that is behind or ahead. */
 const change = fc.record({ kind, to: state, off: fc.constantFrom(0, 0, 0, 0, -1, 1) });
@@ -108,12 +96,12 @@ describe('whatever a host says', () => {
   test('what was true a step ago changes nothing', () => {
     const running = { ...FRESH, state: 'RUNNING', step: 4 } as const;
     for (const step of [2, 3, 5])
-      for (const to of STATES)
+      for (const to of JOB_STATES)
         expect(judgeChange(running, { kind: 'begin', step, to }).ok, `${step} ${to}`).toBe(false);
   });
 
   test('a job with something to do is never forgotten, and one at rest costs nothing', () => {
-    for (const one of STATES) {
+    for (const one of JOB_STATES) {
       expect(isActive({ ...FRESH, state: one, intent: 'FAILED' })).toBe(true);
       expect(isActive({ ...FRESH, state: one, wish: 'delete' })).toBe(true);
       expect(isActive({ ...FRESH, state: one, settled: false })).toBe(true);
@@ -130,8 +118,8 @@ test('a job that waits for others is not begun, but may fail or be cancelled', (
 });
 
 test('a move that cannot be made makes way for failure, from anywhere', () => {
-  for (const from of STATES)
-    for (const intent of STATES.filter((to) => isLegal(from, to))) {
+  for (const from of JOB_STATES)
+    for (const intent of JOB_STATES.filter((to) => isLegal(from, to))) {
       const moving = { ...FRESH, state: from, intent, step: 7 };
       expect(judgeChange(moving, { kind: 'begin', step: 7, to: 'FAILED' })).toMatchObject({ ok: true });
       expect(judgeChange(moving, { kind: 'begin', step: 7, to: 'ARCHIVED' })).toMatchObject({ ok: false });
@@ -152,7 +140,7 @@ test.each<[Wish, readonly JobState[]]>([
   ['archive', ['COMPLETED']],
   ['expire', ['ARCHIVED']],
 ])('%s can be wished of jobs that are %s', (wish, states) => {
-  expect(STATES.filter((one) => mayWish({ ...FRESH, state: one }, wish))).toEqual(states);
+  expect(JOB_STATES.filter((one) => mayWish({ ...FRESH, state: one }, wish))).toEqual(states);
 });
 
 test('both times count from the end of the job, and never never comes', () => {

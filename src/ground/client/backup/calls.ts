@@ -1,4 +1,7 @@
+import { bareOf } from '../../protocol/bare.ts';
 import type { Routes } from '../../protocol/routes.ts';
+
+const bare = bareOf<Routes>();
 
 /** The calls of backups, exports and imports, without their schemas. A test holds this table equal to the one in `routes.ts`. */
 export const backupCalls = {
@@ -12,7 +15,3 @@ export const backupCalls = {
   importRows: bare<'importRows'>('PUT', '/imports/:id/rows'),
   endImport: bare<'endImport'>('DELETE', '/imports/:id'),
 };
-
-function bare<Name extends keyof Routes>(method: Routes[Name]['method'], path: Routes[Name]['path']): Routes[Name] {
-  return { method, path, summary: '' } as unknown as Routes[Name];
-}

@@ -24,13 +24,12 @@ export function createCheckpointRelay(parts: Parts, identity: Identity, clientOf
     if (!row || !project?.home) return;
     const client = clientOf(row.peer_id);
     const { at } = JSON.parse(project.home) as ProjectHome;
-    const named = files.map((file) => ({ kind: 'file' as const, ...file }));
-    await pushFiles(parts, client, { id: project.id, name: project.name, at }, named);
+    await pushFiles(parts, client, { id: project.id, name: project.name, at }, files);
     // Several attempts here are one at home, and numbers grow.
     const number = attempt * NUMBERS + ofAttempt;
     const [secret = ''] = await openSecrets(parts.store, identity, [row]);
-    const body = { task: row.task, attempt: row.attempt, secret, number, files };
-    await client.call(workerCalls.checkpoint, { body: body as never });
+    const body = { task: row.task, attempt: row.attempt, secret, number, files: [...files] };
+    await client.call(workerCalls.checkpoint, { body });
   };
 
   const work = async (key: string): Promise<void> => {

@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
+import type net from 'node:net';
 import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import { PilotageError } from '../../../ground/base/errors.ts';
@@ -26,7 +27,7 @@ export async function shakeHands(raw: Duplex, role: 'dialler' | 'dialled', ident
   const own = { cert: identity.certificate, key: identity.key, minVersion: 'TLSv1.3' as const };
   const isServer = role === 'dialled';
   const socket = isServer
-    ? new tls.TLSSocket(raw as never, { ...own, isServer, requestCert: true, rejectUnauthorized: false })
+    ? new tls.TLSSocket(raw as net.Socket, { ...own, isServer, requestCert: true, rejectUnauthorized: false })
     : tls.connect({ ...own, socket: raw, rejectUnauthorized: false, ALPNProtocols: [] });
   const timer = setTimeout(() => socket.destroy(new Error('the other side said nothing')), HANDSHAKE_MS);
   raw.once('close', () => socket.destroy());

@@ -1,17 +1,5 @@
 import type { Rules } from './import-rule.ts';
 
-const JOB_STATES = [
-  'INCOMING',
-  'PREPROCESSING',
-  'RUNNING',
-  'POSTPROCESSING',
-  'FINALIZING',
-  'COMPLETED',
-  'ARCHIVED',
-  'EXPIRED',
-  'FAILED',
-  'CANCELLED',
-];
 const NONE = { put: null } as const;
 const ZERO = { put: 0 } as const;
 
@@ -101,7 +89,3 @@ export const JOB_RULES: Readonly<Record<string, Rules>> = {
   job_blobs: { project_id: 'project', digest: 'digest', job_id: 'job', kind: { oneOf: ['input', 'result'] } },
   job_logs: { job_id: 'job', text: 'text' },
 };
-
-/** States in which nothing of a job is under way. */
-export const ENDED_JOBS = new Set(JOB_STATES.slice(JOB_STATES.indexOf('COMPLETED')));
-export const KNOWN_JOB_STATES = new Set(JOB_STATES);

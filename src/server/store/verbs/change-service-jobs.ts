@@ -1,4 +1,4 @@
-import type { JobState } from '../../core/job.ts';
+import type { JobState } from '../../../ground/base/job-state.ts';
 import {
   type ChangeRefusal,
   dueAt,

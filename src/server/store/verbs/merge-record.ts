@@ -1,4 +1,5 @@
-import { isJobOver, type JobState, jobState } from '../../core/job.ts';
+import type { JobState } from '../../../ground/base/job-state.ts';
+import { isJobOver, jobState } from '../../core/job.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
 import { addEntries, JOB, type JobRow, lockProject, type NewEntry, nextNumber } from './jobs.ts';

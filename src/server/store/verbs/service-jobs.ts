@@ -1,4 +1,4 @@
-import type { JobState } from '../../core/job.ts';
+import type { JobState } from '../../../ground/base/job-state.ts';
 import type { ServiceJob, Wish } from '../../core/service-job.ts';
 import { type Db, firstRow } from '../db.ts';
 import { keepJobBlobs } from '../job-blobs.ts';

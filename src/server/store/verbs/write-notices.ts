@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { JobState } from '../../core/job.ts';
+import type { JobState } from '../../../ground/base/job-state.ts';
 import { type Channel, departureOf, isGrouped, type NoticeKind } from '../../core/notice.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
