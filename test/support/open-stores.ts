@@ -113,6 +113,17 @@ export function reportOf(claim: ClaimRow, outcome: StoredReport['outcome'] = 'su
   };
 }
 
+interface NewWorker {
+  readonly lease?: typeof LEASE;
+  readonly zone?: string;
+  readonly share?: string | null;
+  readonly projects?: number[];
+  /** It is the session of a neighbour. */
+  readonly peer?: string;
+  /** The session that it takes the place of, and what it still holds of it. */
+  readonly replaces?: { session: string; held: Key[] };
+}
+
 /** A pool's clients, straight on the store. */
 export function storeClients(store: Store, projectId: number, name = 'client') {
   let requests = 0;
@@ -128,12 +139,8 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
     if (!result.ok) throw new Error('refused');
     return [...result.ids];
   };
-  const newWorker = async (
-    cpus: number,
-    lease = LEASE,
-    zone: { name: string; share: string | null } | null = null,
-    peer: string | null = null,
-  ) => {
+  const newWorker = async (cpus: number, over: NewWorker = {}) => {
+    const { lease = LEASE, zone, share, projects, peer, replaces } = over;
     const session = `${name}-${++sessions}`;
     const total = { cpus, memory: 0, gpus: 0, named: {} };
     await store.registerWorker({
@@ -143,16 +150,16 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
       name: session,
       host: 'h',
       pid: 1,
-      zone: zone?.name ?? null,
-      share: zone?.share ?? null,
+      zone: zone ?? null,
+      share: share ?? null,
       version: '0',
       kinds: ['command'],
       total: JSON.stringify(total),
       labels: '{}',
-      projects: null,
+      projects: projects ?? null,
       remainingSeconds: null,
-      peer,
-      replaces: null,
+      peer: peer ?? null,
+      replaces: replaces ? { ...replaces, secretHash: sha256(SECRET) } : null,
       lease,
     });
     let number = 0;

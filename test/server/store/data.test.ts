@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { questionOf } from '../../../src/server/pool/question.ts';
 import { sha256 } from '../../../src/server/store/secrets.ts';
 import type { Store } from '../../../src/server/store/store.ts';
-import { arrayStep, LEASE, NO_LEASE, openStores, reportOf, step, storeClients } from '../../support/open-stores.ts';
+import { arrayStep, NO_LEASE, openStores, reportOf, step, storeClients } from '../../support/open-stores.ts';
 
 const HOUR = 3_600_000;
 /** Grace times: nothing stays, everything stays. */
@@ -143,7 +143,7 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
 
   test('an attempt that was given up for lost, and not claimed again, finds what it brought when it reports at last', async () => {
     const [id] = await clients.submit(step());
-    const worker = await clients.newWorker(1, NO_LEASE);
+    const worker = await clients.newWorker(1, { lease: NO_LEASE });
     const { claims } = await worker.exchange();
     const digest = sha256(`brought before the worker was cut off ${id}`);
     await store.addBlobs({ projectId, blobs: [{ digest, size: 1 }], graceMs: 0 });
@@ -190,7 +190,7 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
 
   test('a late report is accepted only as long as its outputs are there', async () => {
     const [id] = await clients.submit(step());
-    const worker = await clients.newWorker(1, NO_LEASE);
+    const worker = await clients.newWorker(1, { lease: NO_LEASE });
     const { claims } = await worker.exchange();
     await store.rescueExpired();
     const { claims: again } = await runOne({}, 'failed');
@@ -517,7 +517,7 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
   describe('sources', () => {
     const share = (name: string) => JSON.stringify([`http://${name}`]);
     const node = async (name: string, zone = 'z') => {
-      const { session, exchange } = await clients.newWorker(1, LEASE, { name: zone, share: share(name) });
+      const { session, exchange } = await clients.newWorker(1, { zone, share: share(name) });
       const question = { session, sessionSecret: 's3cret', projectId, serverOnly: false, leaveOutMs: HOUR };
       const ask = async (digest: string, over: Partial<Parameters<Store['findSource']>[0]> = {}) => {
         const source = await store.findSource({ ...question, digest, faults: [], ...over });
@@ -553,7 +553,7 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
       const [here, there] = [await node('here', 'one'), await node('there', 'two')];
       await there.holds([digest]);
       expect(await here.ask(digest)).toBe('server');
-      const secretive = await clients.newWorker(1, LEASE, { name: 'one', share: null });
+      const secretive = await clients.newWorker(1, { zone: 'one' });
       await store.setHolds({ session: secretive.session, sessionSecret: 's3cret', add: [digest], remove: [] });
       const another = await node('another', 'one');
       expect(await another.ask(digest)).toBe(here.session);

@@ -92,7 +92,7 @@ describe.each(openStores())('gates, polls and loading on %s', (_name, open) => {
   });
 
   test('a poll that began with a heartbeat claims what is queued while it is open', async () => {
-    const { exchange } = await clients.newWorker(1, { ...LEASE, heartbeatMs: 0 });
+    const { exchange } = await clients.newWorker(1, { lease: { ...LEASE, heartbeatMs: 0 } });
     expect((await exchange({ number: 5 })).claims).toHaveLength(0);
     await clients.submit(step());
     expect((await exchange({ number: 5 })).claims).toHaveLength(1);

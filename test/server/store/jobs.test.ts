@@ -171,7 +171,7 @@ describe.each(openStores())('jobs on %s', (_name, open) => {
     const number = await create();
     const clients = storeClients(store, project, `plain-${count}`);
     await clients.submit(step());
-    const plain = await clients.newWorker(1, NO_LEASE);
+    const plain = await clients.newWorker(1, { lease: NO_LEASE });
     const [lost] = (await plain.exchange()).claims as [ClaimRow];
     const silent = await agent('silent', { lease: NO_LEASE });
     const [claim] = (await silent.exchange()).claims as [ClaimRow];

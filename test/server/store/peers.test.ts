@@ -1,24 +1,33 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { attemptSecret, sha256 } from '../../../src/server/store/secrets.ts';
 import type { Store } from '../../../src/server/store/store.ts';
 import type { BorrowedGroup } from '../../../src/server/store/verbs/borrowed.ts';
+import type { ExchangeInput } from '../../../src/server/store/verbs/exchange-input.ts';
 import type { StoredReport } from '../../../src/server/store/verbs/stored-report.ts';
-import { LEASE, NO_LEASE, openStores, step } from '../../support/open-stores.ts';
+import {
+  arrayStep,
+  type ClaimRow,
+  heldOf,
+  NO_LEASE,
+  openStores,
+  reportOf,
+  storeClients,
+} from '../../support/open-stores.ts';
 
-const NOTHING = { cpus: 0, memory: 0, gpus: 0, named: {} };
-const FOUR = { cpus: 4, memory: 1e9, gpus: 0, named: {} };
 const ONE_CPU = '["command",1,0,0,0,[],[]]';
 const id = (letter: string): string => letter.repeat(64);
+/** What a neighbour asks for: the cpus that are free at each of its workers, and the projects that it may have. */
+type Asked = Partial<ExchangeInput> & { cpus?: number[]; projects?: number[] };
+const ranFor = (cpuSeconds: number, claim: ClaimRow): StoredReport => ({ ...reportOf(claim), cpuSeconds });
 
 describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
   let store: Store;
   let close: () => Promise<void>;
   let projectId: number;
-  let requests = 0;
-  let sessions = 0;
+  let clients: ReturnType<typeof storeClients>;
   beforeAll(async () => {
     ({ store, close } = await open());
     projectId = (await store.createProject({ name: 'p', owner: 'o' })).id;
+    clients = storeClients(store, projectId);
   });
   afterAll(() => close());
 
@@ -37,115 +46,21 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
       mostReceived: over.mostReceived ?? 100,
     });
   const peer = async (letter: string) => (await store.listPeers()).find((row) => row.id === id(letter));
-  const session = async (
-    over: {
-      peer?: string | null;
-      total?: typeof FOUR;
-      lease?: typeof LEASE;
-      projects?: number[];
-      replaces?: { session: string; held: { submission: number; idx: number; attempt: number }[] };
-    } = {},
-  ) => {
-    const name = `s-${++sessions}`;
-    await store.registerWorker({
-      session: name,
-      secretHash: sha256('s3cret'),
-      tokenId: 1,
-      name,
-      host: 'h',
-      pid: 1,
-      zone: null,
-      share: null,
-      version: '0',
-      kinds: ['command'],
-      total: JSON.stringify(over.total ?? FOUR),
-      labels: '{}',
-      projects: over.projects ?? null,
-      remainingSeconds: null,
-      peer: over.peer ?? null,
-      replaces: over.replaces ? { ...over.replaces, secretHash: sha256('s3cret') } : null,
-      lease: over.lease ?? LEASE,
-    });
-    let number = 0;
-    return {
-      name,
-      exchange: async (
-        more: { bins?: number[]; projects?: number[]; reports?: StoredReport[]; held?: object[]; most?: number } = {},
-      ) => {
-        const result = await store.exchange({
-          session: name,
-          sessionSecret: 's3cret',
-          number: ++number,
-          held: (more.held ?? []) as never,
-          reports: more.reports ?? [],
-          logs: [],
-          free: over.peer ? NOTHING : (over.total ?? FOUR),
-          ahead: 0,
-          most: more.most ?? 100,
-          lease: over.lease ?? LEASE,
-          reserveAfterMs: 1e12,
-          neighbour: over.peer
-            ? {
-                projects: more.projects ?? [projectId],
-                bins: (more.bins ?? []).map((cpus) => ({
-                  total: { ...FOUR, cpus },
-                  free: { ...FOUR, cpus },
-                  labels: {},
-                  remainingSeconds: null,
-                })),
-              }
-            : undefined,
-        });
-        if (result.kind !== 'done') throw new Error(result.kind);
-        return result;
-      },
-    };
-  };
   const submit = async (cpus = 1, count = 1): Promise<number> => {
-    const one = step({
-      shapeKey: `["command",${cpus},0,0,0,[],[]]`,
-      array: { first: 1, last: count, step: 1 },
-      items: null,
-    });
-    const result = await store.submit({
-      projectId,
-      owner: 'o',
-      requestId: `r-${++requests}`,
-      open: false,
-      steps: [one],
-    });
-    if (!result.ok) throw new Error('refused');
-    return result.ids[0] as number;
+    const [made] = await clients.submit(arrayStep(count, { cpus }));
+    return made as number;
   };
-  const report = (
-    claim: { submission_id: number; idx: number; attempt: number },
-    over: Partial<StoredReport> = {},
-  ): StoredReport => ({
-    submission: claim.submission_id,
-    idx: claim.idx,
-    attempt: claim.attempt,
-    secretHash: sha256(attemptSecret('s3cret', claim.submission_id, claim.idx, claim.attempt)),
-    outcome: 'succeeded',
-    reason: null,
-    message: null,
-    exitCode: 0,
-    signal: null,
-    startedAt: null,
-    wallSeconds: 2,
-    cpuSeconds: 1.5,
-    peakMemory: 1,
-    outputs: null,
-    result: null,
-    logs: [],
-    digests: [],
-    checkpoint: null,
-    ...over,
-  });
-  const drain = async (): Promise<void> => {
-    const { exchange } = await session({ total: { ...FOUR, cpus: 1e6, memory: 1e15 } });
-    for (let { claims } = await exchange(); claims.length > 0; )
-      ({ claims } = await exchange({ reports: claims.map((claim) => report(claim)), most: 1000 }));
-    while ((await store.foldCounts()).touched.length > 0);
+  /** A neighbour's session: what is free at its workers is in what it asks for, and not in what it is. */
+  const neighbour = async (letter: string, over: Parameters<typeof clients.newWorker>[1] = {}) => {
+    const worker = await clients.newWorker(0, { ...over, peer: id(letter) });
+    const exchange = ({ cpus = [], projects = [projectId], ...more }: Asked = {}) => {
+      const bins = cpus.map((each) => {
+        const room = { cpus: each, memory: 1e9, gpus: 0, named: {} };
+        return { total: room, free: room, labels: {}, remainingSeconds: null };
+      });
+      return worker.exchange({ ...more, neighbour: { projects, bins } });
+    };
+    return { ...worker, exchange };
   };
   const group = (letter: string, indices: number[], over: Partial<BorrowedGroup> = {}): BorrowedGroup => ({
     peerId: id(letter),
@@ -232,75 +147,51 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
   });
 
   test('a neighbour claims what fits its bins, from the projects that it may have, and nothing is charged to its silence', async () => {
-    await drain();
+    await clients.drain();
     const wide = await submit(3);
     const small = await submit(1, 5);
     const other = (await store.createProject({ name: 'other', owner: 'o' })).id;
-    const it = await session({ peer: id('b'), total: NOTHING, lease: NO_LEASE });
-    expect((await it.exchange({ projects: [other], bins: [4] })).claims).toEqual([]);
-    const { claims } = await it.exchange({ bins: [2, 1] });
+    const it = await neighbour('b', { lease: NO_LEASE });
+    expect((await it.exchange({ projects: [other], cpus: [4] })).claims).toEqual([]);
+    const { claims } = await it.exchange({ cpus: [2, 1] });
     expect(claims.map(({ submission_id: submission }) => submission)).toEqual([small, small, small]);
-    expect(
-      (
-        await it.exchange({
-          held: claims.map((c) => ({ submission: c.submission_id, idx: c.idx, attempt: c.attempt, progress: null })),
-        })
-      ).claims,
-    ).toEqual([]);
+    expect((await it.exchange({ held: claims.map(heldOf) })).claims).toEqual([]);
     await store.rescueExpired();
     const back = await store.getTask({ submission: small, idx: 1 });
     expect([back?.state, back?.losses]).toEqual(['queued', 0]);
     // The same attempt is its own again when it comes back before anybody else took it.
     const again = await it.exchange({
-      held: claims.map((c) => ({ submission: c.submission_id, idx: c.idx, attempt: c.attempt, progress: null })),
+      held: claims.map(heldOf),
     });
     expect(again.drop).toEqual([]);
-    const done = await it.exchange({ reports: claims.map((claim) => report(claim)) });
+    const done = await it.exchange({ reports: claims.map((claim) => ranFor(1.5, claim)) });
     expect(done.answers).toEqual(['accepted', 'accepted', 'accepted']);
     expect(Number((await peer('b'))?.borrowed_ms)).toBe(4500);
-    expect((await store.listWorkers({ all: true })).some(({ name }) => name === it.name)).toBe(false);
+    expect((await store.listWorkers({ all: true })).some(({ name }) => name === it.session)).toBe(false);
     expect((await store.getTask({ submission: wide, idx: 1 }))?.state).toBe('queued');
-    await drain();
+    await clients.drain();
   });
 
   test('what a neighbour was given and does not know of goes back uncharged; a leaving one keeps what it has', async () => {
     const one = await submit(1, 2);
-    const it = await session({ peer: id('b'), total: NOTHING });
-    const { claims } = await it.exchange({ bins: [2] });
+    const it = await neighbour('b');
+    const { claims } = await it.exchange({ cpus: [2] });
     expect(claims.length).toBe(2);
-    expect(await store.leaveWorker({ session: it.name, sessionSecret: 's3cret' })).toBe(0);
+    expect(await store.leaveWorker({ session: it.session, sessionSecret: 's3cret' })).toBe(0);
     expect((await store.getTask({ submission: one, idx: 1 }))?.state).toBe('running');
-    await store.registerWorker({
-      session: 'next',
-      secretHash: sha256('s3cret'),
-      tokenId: 1,
-      name: 'next',
-      host: 'h',
-      pid: 1,
-      zone: null,
-      share: null,
-      version: '0',
-      kinds: ['command'],
-      total: JSON.stringify(NOTHING),
-      labels: '{}',
-      projects: null,
-      remainingSeconds: null,
-      peer: id('b'),
-      replaces: { session: it.name, secretHash: sha256('s3cret'), held: [{ submission: one, idx: 1, attempt: 1 }] },
-      lease: LEASE,
-    });
+    await neighbour('b', { replaces: { session: it.session, held: [{ submission: one, idx: 1, attempt: 1 }] } });
     expect((await store.getTask({ submission: one, idx: 1 }))?.state).toBe('running');
     const given = await store.getTask({ submission: one, idx: 2 });
     expect([given?.state, given?.losses]).toEqual(['queued', 0]);
     expect(await store.dropPeerSessions({ peerId: id('b') })).toBe(1);
     expect((await store.getTask({ submission: one, idx: 1 }))?.state).toBe('queued');
-    await drain();
+    await clients.drain();
   });
 
   test('borrowed tasks are claimed after all of our own, reported once, and leave the pool when they are settled', async () => {
     const [borrowed] = await store.borrowTasks({ groups: [group('c', [5, 9])] });
     const own = await submit(1, 2);
-    const it = await session({ total: { ...FOUR, cpus: 3 } });
+    const it = await clients.newWorker(3);
     const { claims } = await it.exchange();
     expect(claims.map(({ submission_id: submission, idx }) => `${submission}.${idx}`)).toEqual([
       `${own}.1`,
@@ -315,9 +206,10 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     expect(await store.endedBorrowed({ peerId: id('c'), after: null })).toEqual([]);
     await it.exchange({
       most: 0,
-      reports: claims.map((claim) =>
-        report(claim, { logs: [{ stream: 'stdout', size: 2, data: 'aGk=', digest: null }] }),
-      ),
+      reports: claims.map((claim) => ({
+        ...ranFor(1.5, claim),
+        logs: [{ stream: 'stdout', size: 2, data: 'aGk=', digest: null }],
+      })),
     });
     const keys = await store.endedBorrowed({ peerId: id('c'), after: null });
     expect(keys).toMatchObject([{ submission: borrowed, idx: 5 }]);
@@ -348,26 +240,26 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     const ids = await store.borrowTasks({ groups: [group('c', [1]), group('c', [1], { project: elsewhere })] });
     const names = (await store.listBorrowed({ peerId: id('c') })).map(({ project }) => project);
     expect(names).toEqual(['@host-c/q', '@host-c/q+2']);
-    const it = await session();
+    const it = await clients.newWorker(4);
     await it.exchange();
-    expect(await store.endBorrowed({ peerId: id('c') })).toEqual([it.name]);
+    expect(await store.endBorrowed({ peerId: id('c') })).toEqual([it.session]);
     expect(await store.listBorrowed({ peerId: id('c') })).toEqual([]);
     for (const submission of ids) expect((await store.getTask({ submission, idx: 1 }))?.state).toBe('cancelled');
     expect(await store.borrowedLeftovers()).toEqual(ids);
     for (const submission of ids) expect(await store.forgetSubmission({ id: submission })).toBe('forgotten');
     expect(await store.borrowedLeftovers()).toEqual([]);
-    await drain();
+    await clients.drain();
   });
 
   test('supply is what our workers have free and no task of ours waits for; demand is what has tasks to claim', async () => {
-    await drain();
+    await clients.drain();
     for (const worker of await store.listWorkers({ all: false }))
       await store.leaveWorker({ session: worker.session_id, sessionSecret: 's3cret' });
     const free = async () => (await store.findSupply()).idle.map((one) => one.free.cpus).sort();
-    await session({ total: { ...FOUR, cpus: 4 } });
-    await session({ total: { ...FOUR, cpus: 2 } });
-    await session({ total: { ...FOUR, cpus: 7 }, projects: [projectId] });
-    await session({ peer: id('b'), total: { ...FOUR, cpus: 9 } });
+    await clients.newWorker(4);
+    await clients.newWorker(2);
+    await clients.newWorker(7, { projects: [projectId] });
+    await clients.newWorker(9, { peer: id('b') });
     expect(await free()).toEqual([2, 4]);
     expect(Number((await store.findSupply()).cpus)).toBe(6);
     expect(await store.findDemand()).toEqual([]);
@@ -381,10 +273,10 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
   });
 
   test('a neighbour takes back only what it may have, and writes no progress on what is not its own', async () => {
-    await drain();
+    await clients.drain();
     const one = await submit(1, 1);
-    const it = await session({ peer: id('b'), total: NOTHING, lease: NO_LEASE });
-    const [claim] = (await it.exchange({ bins: [1] })).claims;
+    const it = await neighbour('b', { lease: NO_LEASE });
+    const [claim] = (await it.exchange({ cpus: [1] })).claims;
     const held = [{ submission: one, idx: 1, attempt: claim?.attempt ?? 0, progress: '{"fraction":1}' }];
     expect(await store.peerProjects({ id: id('b') })).toEqual(['p']);
     await store.rescueExpired();
@@ -392,35 +284,33 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     // It was told meanwhile that nothing of this project goes there any more.
     expect((await it.exchange({ projects: [], held })).drop).toHaveLength(1);
     expect((await store.getTask({ submission: one, idx: 1 }))?.state).toBe('queued');
-    expect((await (await session()).exchange()).claims).toHaveLength(1);
+    expect((await (await clients.newWorker(4)).exchange()).claims).toHaveLength(1);
     expect((await it.exchange({ held: held.map((key) => ({ ...key, attempt: 2 })) })).drop).toHaveLength(1);
     expect((await store.getTask({ submission: one, idx: 1 }))?.progress ?? null).toBeNull();
-    await drain();
+    await clients.drain();
   });
 
   test('what somebody still runs whose lease ran out comes back to who takes its place, and is not given to it anew', async () => {
-    await drain();
+    await clients.drain();
     const one = await submit(1, 1);
-    const before = await session({ peer: id('b'), total: NOTHING, lease: NO_LEASE });
-    await before.exchange({ bins: [1] });
+    const before = await neighbour('b', { lease: NO_LEASE });
+    const [claim] = (await before.exchange({ cpus: [1] })).claims;
     await store.rescueExpired();
     const held = [{ submission: one, idx: 1, attempt: 1 }];
-    const next = await session({ peer: id('b'), total: NOTHING, replaces: { session: before.name, held } });
-    const first = await next.exchange({ bins: [4], held: held.map((key) => ({ ...key, progress: null })) });
+    const next = await neighbour('b', { replaces: { session: before.session, held } });
+    const first = await next.exchange({ cpus: [4], held: held.map((key) => ({ ...key, progress: null })) });
     expect([first.claims, first.drop]).toEqual([[], []]);
     const task = await store.getTask({ submission: one, idx: 1 });
     expect([task?.state, task?.attempt]).toEqual(['running', 1]);
-    expect((await next.exchange({ reports: [report({ submission_id: one, idx: 1, attempt: 1 })] })).answers).toEqual([
-      'accepted',
-    ]);
-    await drain();
+    expect((await next.exchange({ reports: [reportOf(claim as ClaimRow)] })).answers).toEqual(['accepted']);
+    await clients.drain();
   });
 
   test('who has all workers drained or stopped ends no neighbour', async () => {
-    const [own, other] = [await session(), await session({ peer: id('b'), total: NOTHING })];
+    const [own, other] = [await clients.newWorker(4), await neighbour('b')];
     const told = await store.instructWorkers({ names: null, instruction: 'drain' });
-    expect([told.includes(own.name), told.includes(other.name)]).toEqual([true, false]);
-    expect(await store.instructWorkers({ names: [other.name], instruction: 'stop' })).toEqual([]);
+    expect([told.includes(own.session), told.includes(other.session)]).toEqual([true, false]);
+    expect(await store.instructWorkers({ names: [other.session], instruction: 'stop' })).toEqual([]);
     expect((await other.exchange()).instruction).toBe('work');
   });
 

@@ -57,7 +57,7 @@ describe.each(openStores())('everybody at once on %s', (_name, open) => {
         async () => {
           await worker.leave();
           held = [];
-          worker = await clients.newWorker(8, { heartbeatMs: 0, leaseMs: below(3) === 0 ? -1 : 60_000 });
+          worker = await clients.newWorker(8, { lease: { heartbeatMs: 0, leaseMs: below(3) === 0 ? -1 : 60_000 } });
         },
       ];
       const exchange = async () => {

@@ -236,7 +236,7 @@ describe.each(openStores())('sharing out on %s', (_name, open) => {
       await store.setOwner({ name: 'neighbourly', runningLimit: 5 });
       const id = await submitAs('neighbourly', arrayStep(50));
       const { newWorker, drain } = clients();
-      const peer = await newWorker(0, undefined, null, 'some-peer');
+      const peer = await newWorker(0, { peer: 'some-peer' });
       const bin = {
         total: { cpus: 2, memory: 0, gpus: 0, named: {} },
         free: { cpus: 2, memory: 0, gpus: 0, named: {} },
