@@ -1,7 +1,6 @@
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import selfsigned from 'selfsigned';
 import { expect, onTestFinished, test } from 'vitest';
 import type { TaskDetail } from '../../src/ground/protocol/task.ts';
@@ -98,17 +97,25 @@ test('a link that is cut, silent and slow in the middle of everything: every tas
     'echo {index} > o.txt; sleep 0.3',
   );
   proxy.delay(50);
+  const done = async (): Promise<number> =>
+    (await home.json<{ counts: Record<string, number> }>(['status'])).counts.succeeded ?? 0;
   for (let round = 0; round < 12; round += 1) {
-    await pause(500 + 100 * (round % 5));
+    const [ran, passed] = [await done(), proxy.bytes];
+    // In the middle of shaking hands, which takes more than this; else when some more got through.
+    if (round % 3 === 2) await waitUntil('they begin to talk', () => proxy.bytes > passed + 400 * round, 60);
+    else await waitUntil('some more are done', async () => (await done()) > ran || (await done()) === count, 60);
     proxy.cut();
     if (round % 4 === 0) {
+      const { refused } = proxy;
       proxy.block(true);
-      await pause(1500);
+      await waitUntil('they tried in vain', () => proxy.refused > refused, 60);
       proxy.block(false);
     }
   }
+  await connected(home, work);
   proxy.mute(true);
-  await pause(3000);
+  const lost = async () => [await stateAt(home, 'work'), await stateAt(work, 'home')];
+  await waitUntil('both noticed the silence', async () => (await lost()).every((state) => state === 'unreachable'), 60);
   proxy.mute(false);
   proxy.cut();
   await endedOnce(home, id, count);
@@ -121,15 +128,14 @@ test('a task that runs on while its home is away for longer than its lease count
   await makeNeighbours(home, work);
   work.worker();
   const marks = path.join(temporaryDirectory(), 'runs');
-  const id = await submitAt(home, '--', 'sh', '-c', `echo begun >> ${marks}; sleep 8`);
+  const id = await submitAt(home, '--', 'sh', '-c', `echo begun >> ${marks}; sleep 8; echo ended >> ${marks}`);
   await waitUntil('it runs', () => runsIn(marks).length === 1);
   await home.kill('SIGKILL');
-  // As long as the program: it ends while nobody is at home.
-  await waitUntil('it has ended there', async () => (await work.peers())[0]?.here === 1, 30);
-  await pause(9000);
+  await waitUntil('it ended while nobody was at home', () => runsIn(marks).includes('ended'), 30);
+  expect((await work.peers())[0]?.here).toBe(1);
   await home.start();
   const task = await taskBecomes(home, `${id}.1`, 'succeeded');
-  expect([task.attempt, runsIn(marks).length]).toEqual([1, 1]);
+  expect([task.attempt, runsIn(marks)]).toEqual([1, ['begun', 'ended']]);
 });
 
 test('a stopped and a dead neighbour delay nobody and hide nobody behind them', async () => {

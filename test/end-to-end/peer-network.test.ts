@@ -16,6 +16,7 @@ import {
   submitAt,
   taskBecomes,
 } from '../support/peer-servers.ts';
+import { isAlive, pidIn } from '../support/processes.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -73,9 +74,9 @@ test('a chain of four: a task with files runs three hops from home, and what its
     );
   // Cancelled at home it ends there too.
   const long = await submitAt(home, '--', 'sh', '-c', `echo $$ > ${here}/pid; exec sleep 600`);
-  const pid = await waitUntil('it runs', () => numberIn(`${here}/pid`), 60);
+  const pid = await waitUntil('it runs', () => pidIn(`${here}/pid`), 60);
   await home.json(['cancel', long]);
-  await waitUntil('its program is gone', () => !isThere(pid));
+  await waitUntil('its program is gone', () => !isAlive(pid));
 });
 
 test('a ring and a star: nothing goes round in circles, and every task runs once', async () => {
@@ -207,21 +208,4 @@ function startRelay(exec: readonly string[], script: string): ChildProcess {
   writeFileSync(file, script);
   const [program = process.execPath, ...words] = [...exec, process.execPath, file];
   return spawn(program, words, { stdio: 'ignore' });
-}
-
-function numberIn(file: string): number | undefined {
-  try {
-    return Number(readFileSync(file, 'utf8')) || undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isThere(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }

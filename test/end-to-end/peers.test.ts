@@ -15,6 +15,7 @@ import {
   taskAt,
   taskBecomes,
 } from '../support/peer-servers.ts';
+import { isAlive, pidIn } from '../support/processes.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { waitUntil } from '../support/wait-until.ts';
 
@@ -201,15 +202,9 @@ test('a cancelled task ends at the neighbour, a failed one says why, and a lost 
   const worker = beta.worker();
   const marks = temporaryDirectory();
   const id = await submitAt(alpha, '--', 'sh', '-c', `echo $$ > ${marks}/pid; exec sleep 600`);
-  const pid = await waitUntil('it runs', () => {
-    try {
-      return Number(readFileSync(`${marks}/pid`, 'utf8'));
-    } catch {
-      return undefined;
-    }
-  });
+  const pid = await waitUntil('it runs', () => pidIn(`${marks}/pid`));
   await alpha.json(['cancel', id]);
-  await waitUntil('its program is gone', () => !isThere(pid));
+  await waitUntil('its program is gone', () => !isAlive(pid));
   const failing = await submitAt(alpha, '--retries', '1', '--', 'sh', '-c', 'echo sorry >&2; exit 3');
   const failed = await taskBecomes(alpha, `${failing}.1`, 'failed');
   expect(failed).toMatchObject({ exitCode: 3, reason: 'exit-code', attempt: 2 });
@@ -224,12 +219,3 @@ test('a cancelled task ends at the neighbour, a failed one says why, and a lost 
   });
   expect(['queued', 'running']).toContain(charged.state);
 });
-
-function isThere(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

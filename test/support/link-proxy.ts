@@ -8,6 +8,8 @@ export interface LinkProxy {
   readonly bytes: number;
   /** Connections that are open just now. */
   readonly connections: number;
+  /** Connections that it refused so far. */
+  readonly refused: number;
   /** Milliseconds on each way. */
   delay(ms: number): void;
   /** All connections end, as when a router is restarted. */
@@ -20,7 +22,7 @@ export interface LinkProxy {
 
 export async function startLinkProxy(to: () => number, host = '127.0.0.1'): Promise<LinkProxy> {
   const sockets = new Set<Socket>();
-  let [delayMs, bytes, isMute, isBlocked] = [0, 0, false, false];
+  let [delayMs, bytes, refused, isMute, isBlocked] = [0, 0, 0, false, false];
   const pass = (from: Socket, into: Socket): void => {
     sockets.add(from);
     let last = 0;
@@ -45,7 +47,11 @@ export async function startLinkProxy(to: () => number, host = '127.0.0.1'): Prom
     });
   };
   const server = createServer((client) => {
-    if (isBlocked) return void client.resetAndDestroy();
+    if (isBlocked) {
+      refused += 1;
+      client.resetAndDestroy();
+      return;
+    }
     client.setNoDelay(true);
     const upstream = connect({ port: to(), host, noDelay: true });
     pass(client, upstream);
@@ -63,6 +69,9 @@ export async function startLinkProxy(to: () => number, host = '127.0.0.1'): Prom
     },
     get connections() {
       return sockets.size / 2;
+    },
+    get refused() {
+      return refused;
     },
     delay: (ms) => {
       delayMs = ms;

@@ -18,3 +18,21 @@ function commandOf(pid: string): string {
     return '';
   }
 }
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What a program wrote of itself with `echo $$ > file`; undefined until it is there. */
+export function pidIn(file: string): number | undefined {
+  try {
+    return Number(readFileSync(file, 'utf8')) || undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { startInBackground } from '../../../src/worker/service/background.ts';
+import { isAlive } from '../../support/processes.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { waitUntil } from '../../support/wait-until.ts';
 
@@ -12,14 +13,5 @@ test('a host that never gets ready is ended, not left behind as one that is stop
   const state = await startInBackground(home, [process.execPath, '-e', program], 2);
   expect(state).toMatchObject({ state: 'failed', reason: expect.stringContaining('was ended') });
   const pid = Number(readFileSync(pidFile, 'utf8'));
-  await waitUntil('its process is gone', () => !isThere(pid));
+  await waitUntil('its process is gone', () => !isAlive(pid));
 });
-
-function isThere(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
