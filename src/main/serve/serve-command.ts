@@ -27,7 +27,6 @@ import { createNeighbourHooks } from '../../server/pool/neighbours.ts';
 import type { Parts } from '../../server/pool/parts.ts';
 import { createPool } from '../../server/pool/pool.ts';
 import { startBlobRemover } from '../../server/pool/remove-blobs.ts';
-import { DEFAULT_SETTINGS, type PoolSettings } from '../../server/pool/settings.ts';
 import { createSignals } from '../../server/pool/signals.ts';
 import { createTickets } from '../../server/pool/tickets.ts';
 import { takeDataDirectory } from '../../server/store/sqlite/data-directory.ts';
@@ -48,6 +47,7 @@ import { neighbourDoor } from './open-neighbours.ts';
 import { openNotices } from './open-notices.ts';
 import { placesOf, usualName } from './peer-identity.ts';
 import { serverFiles } from './server-files.ts';
+import { settingsOf } from './settings-of.ts';
 
 /** Where `npm run build` puts the web pages, as seen from the compiled file. */
 const PAGES = join(import.meta.dirname, '../../face/dashboard');
@@ -217,33 +217,6 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
 function urlOf({ host, port }: Address, certificate: Certificate | null): string {
   const name = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host;
   return `${certificate ? 'https' : 'http'}://${name}:${port}`;
-}
-
-function settingsOf(options: ServeOptions): PoolSettings {
-  const heartbeatMs =
-    options.heartbeatSeconds === undefined ? DEFAULT_SETTINGS.heartbeatMs : options.heartbeatSeconds * 1000;
-  const leaseMs = options.leaseSeconds === undefined ? 2 * heartbeatMs : options.leaseSeconds * 1000;
-  if (leaseMs < 2 * heartbeatMs)
-    throw new PilotageError(
-      'bad-request',
-      `a lease of ${leaseMs / 1000} s is shorter than two heartbeats of ${heartbeatMs / 1000} s: one late heartbeat would lose a worker. Make the lease longer or the heartbeats more frequent`,
-    );
-  const blobGraceMs =
-    options.blobGraceSeconds === undefined ? DEFAULT_SETTINGS.blobGraceMs : options.blobGraceSeconds * 1000;
-  const auditKeptMs =
-    options.auditKeepSeconds === undefined ? DEFAULT_SETTINGS.auditKeptMs : options.auditKeepSeconds * 1000;
-  const halfLifeMs = halfLifeOf(options);
-  const hasSmtp = options.smtp !== undefined;
-  return { ...DEFAULT_SETTINGS, heartbeatMs, leaseMs, blobGraceMs, auditKeptMs, halfLifeMs, hasSmtp };
-}
-
-function halfLifeOf({ halfLifeSeconds }: ServeOptions): number {
-  if (halfLifeSeconds === undefined) return DEFAULT_SETTINGS.halfLifeMs;
-  if (halfLifeSeconds >= 1) return halfLifeSeconds * 1000;
-  throw new PilotageError(
-    'bad-request',
-    'a half-life of less than a second is none: give --fair-share-half-life as in 24h',
-  );
 }
 
 async function certificateOf(options: ServeOptions): Promise<Certificate | null> {

@@ -13,11 +13,12 @@ import { createGuard } from '../access/guard.ts';
 import { type Principal, requireAdministrator } from '../access/principal.ts';
 import type { Parts } from '../pool/parts.ts';
 import type { PeerRow } from '../store/verbs/peers.ts';
-import { type Federation, mergePlaces } from './federation.ts';
+import type { Federation } from './federation.ts';
 import { type Identity, parseCertificate } from './identity.ts';
 import { introduceAt } from './introduce.ts';
 import { incompatible, PEER_PROTOCOL } from './peer-protocol.ts';
 import { viewOfPeer } from './peer-view.ts';
+import { mergePlaces } from './places.ts';
 
 export interface Trust {
   list(who: Principal): Promise<PeerList>;

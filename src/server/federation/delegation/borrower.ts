@@ -17,16 +17,17 @@ import type { Parts } from '../../pool/parts.ts';
 import { ANY_SUBMISSION } from '../../pool/signals.ts';
 import type { PeerRow } from '../../store/verbs/peers.ts';
 import type { Identity } from '../identity.ts';
-import { openSecrets, type Taken, toGroups } from './borrow.ts';
+import { openSecrets, type Taken } from './borrow.ts';
 import { createResults } from './bring-results.ts';
 import { createEnds } from './find-ends.ts';
-import { createHeldTasks, type RemoteKey } from './held-tasks.ts';
+import { createHeldTasks } from './held-tasks.ts';
 import { isSound } from './is-sound.ts';
-import { createLiveTask, type LiveTask, type LocalKey } from './live-task.ts';
+import { createLiveTask, type LiveTask } from './live-task.ts';
 import { createLogReader } from './log-reader.ts';
 import { isServed } from './match.ts';
 import { createPutAway } from './put-away.ts';
 import { withoutFiles } from './report.ts';
+import { createTakeIn } from './take-in.ts';
 
 export interface BorrowerOptions {
   readonly parts: Parts;
@@ -69,10 +70,8 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const held = createHeldTasks();
   const stopped = new AbortController();
   let grant: Grant | undefined;
-  let incoming: Taken[] = [];
   let tellRoom = (): void => undefined;
   let drops: Promise<void> = Promise.resolve();
-  let flushing: Promise<void> = Promise.resolve();
 
   const peerId = (): string => peer().id;
   const logs = createLogReader(parts);
@@ -106,52 +105,19 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
 
   // What comes
 
+  const incoming = createTakeIn({ parts, identity, peer, held, mayLookAfter, onDrop: taskOptions.onDrop });
   const take = (claim: Claim, spec: Taken['spec']): LiveAttempt => {
     const task = createLiveTask(claim, taskOptions);
     held.add(task);
     const isOurs = isServed(claim.project, claim.home !== undefined, JSON.parse(peer().terms) as Terms);
     // What no home of good will would give is not let near our workers.
     if (!isOurs || !isSound(claim, spec)) {
-      release(claim);
+      incoming.release(claim);
       return task.attempt;
     }
     grant?.shapes.push(toShape(spec as Parameters<typeof toShape>[0]));
-    incoming.push({ claim, spec });
-    if (incoming.length === 1) flushing = flushing.then(flush);
+    incoming.add({ claim, spec });
     return task.attempt;
-  };
-
-  /** All claims of one answer go in together. Until they are on disk the neighbour may take them for lost, and give them again. */
-  const flush = async (): Promise<void> => {
-    await Promise.resolve();
-    const isOurs = await mayLookAfter();
-    const taken = incoming;
-    incoming = [];
-    // Nobody would hear how these ended. The neighbour sees that they are not held, and gives them again.
-    if (!isOurs) return;
-    const groups = toGroups(taken, peer(), identity);
-    try {
-      const ids = await store.borrowTasks({ groups });
-      for (const [i, group] of groups.entries())
-        for (const one of group.tasks) place(one, { submission: ids[i] as number, idx: one.idx });
-      parts.dirty();
-      signals.queued();
-    } catch (error) {
-      log.error(
-        { err: error, tasks: taken.length },
-        `borrowed tasks could not be kept and are given back: ${messageOf(error)}`,
-      );
-      for (const { claim } of taken) release(claim);
-    }
-  };
-
-  const place = (key: RemoteKey, local: LocalKey): void => {
-    const task = held.place(key, local);
-    if (task?.isDropped) taskOptions.onDrop(task);
-  };
-
-  const release = ({ task, attempt, secret }: Claim): void => {
-    held.find({ task, attempt })?.finish({ task, attempt, secret, outcome: 'released' });
   };
 
   // What goes back
@@ -159,7 +125,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const away = createPutAway({
     ...{ parts, peerId, held, mayLookAfter, onChange, signal: stopped.signal },
     settled: async () => {
-      await flushing;
+      await incoming.settled();
       await drops;
     },
   });
@@ -201,7 +167,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       const over = grant;
       if (!over?.isTaken) return;
       grant = undefined;
-      void flushing.then(() => over.done.resolve(over.shapes));
+      void incoming.settled().then(() => over.done.resolve(over.shapes));
     },
     settled: (task, attempt) => {
       if (held.leave({ task, attempt })) away.soon();
@@ -269,7 +235,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       claimant.detach();
       await claimant.done;
       await Promise.all(loops);
-      await Promise.allSettled([drops, flushing, results.idle()]);
+      await Promise.allSettled([drops, incoming.settled(), results.idle()]);
     },
   };
 }
