@@ -203,7 +203,7 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     expect(
       (await store.borrowedLoad()).map((row) => ({ ...row, queued: Number(row.queued), running: Number(row.running) })),
     ).toEqual([{ peer_id: id('c'), key: ONE_CPU, queued: 1, running: 1 }]);
-    expect(await store.endedBorrowed({ peerId: id('c'), after: null })).toEqual([]);
+    expect((await store.endedBorrowed({ peerId: id('c'), after: null })).ended).toEqual([]);
     await it.exchange({
       most: 0,
       reports: claims.map((claim) => ({
@@ -211,11 +211,17 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
         logs: [{ stream: 'stdout', size: 2, data: 'aGk=', digest: null }],
       })),
     });
-    const keys = await store.endedBorrowed({ peerId: id('c'), after: null });
+    const { ended: keys, upTo } = await store.endedBorrowed({ peerId: id('c'), after: null });
     expect(keys).toMatchObject([{ submission: borrowed, idx: 5 }]);
     const last = Number(keys[0]?.sequence);
-    expect(await store.endedBorrowed({ peerId: id('c'), after: last - 1 })).toEqual(keys);
-    expect(await store.endedBorrowed({ peerId: id('c'), after: last })).toEqual([]);
+    expect(await store.endedBorrowed({ peerId: id('c'), after: last - 1 })).toEqual({ upTo, ended: keys });
+    // What changes besides is passed over once.
+    expect(upTo).toBeGreaterThanOrEqual(last);
+    expect(await store.endedBorrowed({ peerId: id('c'), after: upTo })).toEqual({ upTo, ended: [] });
+    await store.endTasks({ submission: await submit(1, 1), idx: null, as: 'cancelled', limit: 10 });
+    const beyond = await store.endedBorrowed({ peerId: id('c'), after: upTo });
+    expect(beyond.ended).toEqual([]);
+    expect(beyond.upTo).toBeGreaterThan(upTo);
     const { ended, logs } = await store.readEnded({ keys });
     expect(ended).toMatchObject([
       { task: '7.5', attempt: 1, state: 'succeeded', project: '@host-c/q', cpu_seconds: 1.5 },
@@ -227,7 +233,7 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     expect(Number((await peer('c'))?.lent_ms)).toBe(1500);
     expect(await store.giveBackBorrowed({ peerId: null, olderMs: 60_000 })).toBe(0);
     expect(await store.giveBackBorrowed({ peerId: id('c'), olderMs: 0 })).toBe(1);
-    const given = await store.endedBorrowed({ peerId: id('c'), after: null });
+    const { ended: given } = await store.endedBorrowed({ peerId: id('c'), after: null });
     expect((await store.readEnded({ keys: given })).ended).toMatchObject([{ task: '7.9', state: 'cancelled' }]);
     expect(await store.retryTasks({ submission: borrowed as number, idx: null, failedOnly: false })).toBe(0);
     expect(await store.forgetSubmission({ id: borrowed as number })).toBe('borrowed');

@@ -122,6 +122,8 @@ export function startAllocator({ parts, lenders, asks, isLeader }: AllocatorOpti
       // Of neighbours that are none any more, say.
       for (const id of await store.borrowedLeftovers()) await store.forgetSubmission({ id });
     }
+    // Most servers have nothing of others, and need not write to find that out.
+    if ((await store.borrowedLoad()).length === 0) return;
     let back = await store.giveBackBorrowed({ peerId: null, olderMs: GIVE_BACK_MS });
     for (const { id, terms } of lenders())
       if (!isLent(terms, minuteOfDay())) back += await store.giveBackBorrowed({ peerId: id, olderMs: 0 });

@@ -47,11 +47,15 @@ export function createEnds({ parts, peerId, held, onEnds, onWholeLook }: EndsOpt
   return {
     async look() {
       const isWhole = performance.now() - lastWholeLook > WHOLE_LOOK_MS;
+      if (!isWhole && held.live.size === 0) return;
       if (isWhole) lastWholeLook = performance.now();
-      const found = await store.endedBorrowed({ peerId: peerId(), after: isWhole ? null : seenUpTo });
+      const { ended: found, upTo } = await store.endedBorrowed({
+        peerId: peerId(),
+        after: isWhole ? null : seenUpTo,
+      });
       // One that ended before its place was known is found again.
       const early = found.find((key) => !held.at(key));
-      seenUpTo = early ? Number(early.sequence) - 1 : Number(found.at(-1)?.sequence ?? seenUpTo);
+      seenUpTo = early ? Number(early.sequence) - 1 : upTo;
       const news = found.filter((key) => held.at(key)?.isReported === false);
       for (let at = 0; at < news.length; at += AT_ONCE) await report(news.slice(at, at + AT_ONCE));
       if (isWhole) await onWholeLook(found);

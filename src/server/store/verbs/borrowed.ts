@@ -172,21 +172,26 @@ export interface EndedLog {
 
 /**
  * Which borrowed tasks ended, those that are reported just now among them; with `after` only those whose number of change
- * is beyond it. Where several servers write, a lower number may show later: without `after` nothing is missed.
+ * is beyond it. `upTo` is the last number that was given out before the look: the next one may begin after it. Where
+ * several servers write, a lower number may show later: without `after` nothing is missed.
  */
 export async function endedBorrowed(
   db: Db,
   input: { peerId: string; after: number | null },
-): Promise<Array<{ submission: number; idx: number; sequence: number }>> {
+): Promise<{ upTo: number; ended: Array<{ submission: number; idx: number; sequence: number }> }> {
   const { peerId, after } = input;
-  const ended = sql`t.state in ('succeeded', 'failed', 'cancelled') and b.peer_id = ${peerId}`;
+  const last = await firstRow<{ last: number | null }>(db, sql`select max(sequence) as last from tasks`);
+  const upTo = Math.max(after ?? 0, Number(last?.last ?? 0));
+  if (after === upTo) return { upTo, ended: [] };
+  const isEnded = sql`t.state in ('succeeded', 'failed', 'cancelled') and b.peer_id = ${peerId}`;
   const both = sql`t.submission_id = b.submission_id and t.idx = b.idx`;
   const columns = sql`b.submission_id as submission, b.idx, t.sequence`;
-  if (after === null)
-    return db.rows(sql`select ${columns} from borrowed b join tasks t on ${both} where ${ended} order by t.sequence`);
-  // What changed first, then whether it is borrowed: in the order in which it is written here.
-  return db.rows(sql`select ${columns} from tasks t cross join borrowed b where ${both} and t.sequence > ${after} and ${ended}
-    order by t.sequence`);
+  // What is few first: what is borrowed, or what changed. In the order in which it is written here.
+  const from =
+    after === null
+      ? sql`borrowed b cross join tasks t where ${both}`
+      : sql`tasks t cross join borrowed b where ${both} and t.sequence > ${after}`;
+  return { upTo, ended: await db.rows(sql`select ${columns} from ${from} and ${isEnded} order by t.sequence`) };
 }
 
 /** How they ended, with their output. */
@@ -256,8 +261,8 @@ export async function giveBackBorrowed(db: Db, input: { peerId: string | null; o
   const of = db.dialect === 'postgres' ? sql`for update of t` : sql``;
   const before = db.now - input.olderMs;
   const tasks =
-    await db.rows<TaskRow>(sql`select ${TASK_ROW} from borrowed b join tasks t on t.submission_id = b.submission_id and t.idx = b.idx
-    join submissions s on s.id = t.submission_id where t.state in ('queued', 'waiting') ${ofPeer}
+    await db.rows<TaskRow>(sql`select ${TASK_ROW} from borrowed b cross join tasks t join submissions s on s.id = t.submission_id
+    where t.submission_id = b.submission_id and t.idx = b.idx and t.state in ('queued', 'waiting') ${ofPeer}
     and b.taken_at <= ${before} and coalesce(t.claimed_at, 0) <= ${before} order by t.submission_id, t.idx limit 1000 ${of}`);
   await applyMoves(db, tasks.map(toCancelled));
   return tasks.length;
@@ -276,20 +281,20 @@ function toCancelled(task: TaskRow): Move {
 
 /** Submissions that were borrowed, and of which nobody wants to know anything any more. */
 export async function borrowedLeftovers(db: Db): Promise<number[]> {
-  const rows = await db.rows<{ id: number }>(sql`select s.id from projects p join submissions s on s.project_id = p.id
-    where p.peer_id is not null and s.gate <> 'loading' and not exists (select 1 from borrowed b where b.submission_id = s.id)
+  const rows = await db.rows<{ id: number }>(sql`select s.id from projects p cross join submissions s
+    where s.project_id = p.id and p.peer_id is not null and s.gate <> 'loading' and not exists (select 1 from borrowed b where b.submission_id = s.id)
     order by s.id limit 1000`);
   return rows.map((row) => Number(row.id));
 }
 
-/** How much of a neighbour's is here: what waits, and the cpus of all of it. */
+/** How much of each neighbour's is here and has not ended, by what it asks for. */
 export async function borrowedLoad(
   db: Db,
 ): Promise<Array<{ peer_id: string; key: string; queued: number; running: number }>> {
   return db.rows(sql`select b.peer_id, sh.key, sum(case when t.state = 'queued' then 1 else 0 end) as queued, sum(case when t.state = 'running' then 1 else 0 end) as running
     from borrowed b join tasks t on t.submission_id = b.submission_id and t.idx = b.idx
     join submissions s on s.id = b.submission_id join queues q on q.id = s.queue_id join shapes sh on sh.id = q.shape_id
-    where t.state in ('queued', 'running') group by b.peer_id, sh.key`);
+    where t.state in ('waiting', 'queued', 'running') group by b.peer_id, sh.key`);
 }
 
 /** The sessions that run something of a neighbour's: all of it is cancelled, because the trust is over. */

@@ -64,7 +64,8 @@ const CHUNK = 10_000;
 export async function removeChunk(db: Db, input: { olderThanMs: number }): Promise<number> {
   const stale = await firstRow<{ id: number; request_id: string | null }>(
     db,
-    sql`select id, request_id from submissions where gate = 'loading' and waiting_since < ${db.now - input.olderThanMs} limit 1`,
+    // As in releaseDue: the index is of those that are not open.
+    sql`select id, request_id from submissions where gate = 'loading' and gate <> 'open' and waiting_since < ${db.now - input.olderThanMs} limit 1`,
   );
   if (!stale) return 0;
   const { id, request_id: request } = stale;
