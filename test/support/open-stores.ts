@@ -121,7 +121,7 @@ interface NewWorker {
   /** It is the session of a neighbour. */
   readonly peer?: string;
   /** The session that it takes the place of, and what it still holds of it. */
-  readonly replaces?: { session: string; held: Key[] };
+  readonly replaces?: { session: string; held: Key[]; secret?: string };
 }
 
 /** A pool's clients, straight on the store. */
@@ -159,7 +159,7 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
       projects: projects ?? null,
       remainingSeconds: null,
       peer: peer ?? null,
-      replaces: replaces ? { ...replaces, secretHash: sha256(SECRET) } : null,
+      replaces: replaces ? { ...replaces, secretHash: sha256(replaces.secret ?? SECRET) } : null,
       lease,
     });
     let number = 0;
@@ -176,6 +176,7 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
         most: 100,
         lease,
         reserveAfterMs: 1e12,
+        mayEnter: null,
         ...over,
       });
       if (result.kind !== 'done') throw new Error(result.kind);

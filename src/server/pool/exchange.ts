@@ -25,7 +25,7 @@ interface SessionMemory {
 export interface Exchanges {
   /** Resolves when there is something to say, or after the time that the worker is willing to wait. */
   exchange(
-    asking: { readonly session: string; readonly secret: string; readonly peer?: Principal['peer'] | undefined },
+    asking: { readonly session: string; readonly secret: string; readonly who: Pick<Principal, 'peer' | 'projects'> },
     facts: ExchangeFacts,
     gone: AbortSignal,
   ): Promise<ExchangeAnswer>;
@@ -35,7 +35,7 @@ export interface Exchanges {
 export function createExchanges(parts: Parts): Exchanges {
   const sessions = new Map<string, SessionMemory>();
   return {
-    async exchange({ session, secret, peer }, facts, gone) {
+    async exchange({ session, secret, who: { peer, projects } }, facts, gone) {
       const memory = memoryOf(sessions, session);
       if (memory.poll && memory.poll.number <= facts.number) memory.poll.end();
       const superseded = new AbortController();
@@ -45,7 +45,11 @@ export function createExchanges(parts: Parts): Exchanges {
         await knowOutputs(parts, facts.reports);
         const ends = AbortSignal.any([gone, superseded.signal, parts.closing]);
         const neighbour = peer && { bins: facts.bins ?? [], projects: peer.projectIds };
-        const input = { ...toExchangeInput(parts, session, secret, facts), neighbour };
+        const input = {
+          ...toExchangeInput(parts, session, secret, facts),
+          mayEnter: peer ? null : projects,
+          neighbour,
+        };
         const passedOn = peer && facts.bins ? parts.neighbours.asks({ peer: peer.id, bins: facts.bins }) : undefined;
         const done = await untilSomething(parts, input, facts.waitSeconds, memory, ends).finally(() => passedOn?.());
         return await toAnswer(parts, secret, facts, done);

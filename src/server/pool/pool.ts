@@ -124,7 +124,7 @@ export function createPool(parts: Parts, options: { protocol: number; startedAt:
     register: (who: Principal, worker: RegisterFacts) => register(parts, who, worker, options.protocol),
     exchange: (who: Principal, session: string, secret: string, facts: ExchangeFacts, gone: AbortSignal) => {
       requireScope(who, 'work');
-      return exchanges.exchange({ session, secret, peer: who.peer }, facts, gone);
+      return exchanges.exchange({ session, secret, who }, facts, gone);
     },
     async leave(who: Principal, session: string, secret: string): Promise<number> {
       requireScope(who, 'work');

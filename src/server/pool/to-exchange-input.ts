@@ -6,7 +6,12 @@ import type { ExchangeFacts, LogEnd, ReportFacts } from './exchange-facts.ts';
 import type { Parts } from './parts.ts';
 
 /** An exchange as the store takes it: times as numbers, texts as JSON, secrets as hashes. */
-export function toExchangeInput(parts: Parts, session: string, secret: string, facts: ExchangeFacts): ExchangeInput {
+export function toExchangeInput(
+  parts: Parts,
+  session: string,
+  secret: string,
+  facts: ExchangeFacts,
+): Omit<ExchangeInput, 'mayEnter'> {
   return {
     session,
     sessionSecret: secret,

@@ -417,6 +417,10 @@ insert into owner_usage (owner, slot_seconds, slots, tasks, at)
     join projects p on p.id = q.project_id
   where t.state = 'running' and p.peer_id is null and p.name <> 'pilots' group by q.owner;
 `,
+  // A report that comes late shows the secret of its attempt too. Null: an attempt from before, or one without a secret.
+  `
+alter table attempts add column secret_hash text;
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

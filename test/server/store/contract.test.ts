@@ -68,6 +68,7 @@ describe.each(openStores())('the contract of the store on %s', (_name, open) => 
         most: over.most ?? 100,
         lease: over.lease ?? lease,
         reserveAfterMs: over.reserveAfterMs ?? 1e12,
+        mayEnter: null,
       });
       if (result.kind !== 'done') throw new Error(result.kind);
       return result;

@@ -116,6 +116,7 @@ describe.each(stores)('a dump of %s', (_name, open) => {
         most: 0,
         lease: { heartbeatMs: 30_000, leaseMs: 60_000 },
         reserveAfterMs: 1e12,
+        mayEnter: null,
       });
       expect(answer).toMatchObject({ kind: 'done', answers: claims.map(() => 'accepted') });
     });

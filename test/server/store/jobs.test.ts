@@ -108,6 +108,7 @@ describe.each(openStores())('jobs on %s', (_name, open) => {
         most: 100,
         lease: over.lease ?? LEASE,
         reserveAfterMs: 1e12,
+        mayEnter: null,
         ...rest,
       });
       if (result.kind !== 'done') throw new Error(result.kind);

@@ -85,6 +85,7 @@ describe.each(openStores())('pilots on %s', (_name, open) => {
         most: 100,
         lease: LEASE,
         reserveAfterMs: 1e12,
+        mayEnter: null,
         ...over,
       });
       if (result.kind !== 'done') throw new Error(result.kind);

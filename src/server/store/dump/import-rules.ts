@@ -78,6 +78,7 @@ export const IMPORT_RULES: Readonly<Record<string, Rules>> = {
     peak_memory: 'count?',
     outputs: 'json?',
     result: 'json?',
+    secret_hash: NONE,
   },
   logs: {
     submission_id: 'submission',

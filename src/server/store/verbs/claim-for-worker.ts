@@ -8,8 +8,13 @@ import type { ExchangeInput } from './exchange-input.ts';
 import type { ClaimedRow } from './take-tasks.ts';
 import type { WorkerRow } from './workers.ts';
 
-/** What a worker gets now, or a neighbour for its workers. */
-export function claimForWorker(db: Db, worker: WorkerRow, input: ExchangeInput): Promise<ClaimResult> {
+/** What a worker gets now, of these projects (null: of all), or a neighbour for its workers. */
+export function claimForWorker(
+  db: Db,
+  worker: WorkerRow,
+  projects: readonly number[] | null,
+  input: ExchangeInput,
+): Promise<ClaimResult> {
   if (worker.peer_id !== null) return claimForNeighbour(db, input);
   const facts: WorkerFacts = {
     kinds: JSON.parse(worker.kinds),
@@ -23,7 +28,7 @@ export function claimForWorker(db: Db, worker: WorkerRow, input: ExchangeInput):
     free: input.free,
     ahead: input.ahead,
     most: input.most,
-    projects: worker.projects === null ? null : JSON.parse(worker.projects),
+    projects,
     reservedQueue: worker.reserved_queue,
   });
 }

@@ -26,6 +26,8 @@ export interface ExchangeInput {
   readonly reserveAfterMs: number;
   /** So fast what owners have used fades; a day unless given. */
   readonly halfLifeMs?: number;
+  /** The projects that whoever asks may enter now; null: all. A worker has no more than these, whatever it registered with. */
+  readonly mayEnter: readonly string[] | null;
   /** Of a neighbour: what its workers have free, and the projects whose tasks it may have. */
   readonly neighbour?: Neighbour | undefined;
 }

@@ -11,7 +11,7 @@ import { type Answer, lockTasks, reportAttempts } from './report-attempts.ts';
 import { keepRunningLogs } from './running-logs.ts';
 import type { StoredReport } from './stored-report.ts';
 import type { ClaimedRow } from './take-tasks.ts';
-import { lockWorker, type WorkerRow } from './workers.ts';
+import { lockWorker, takeBack, type WorkerRow } from './workers.ts';
 
 export interface GivenTask extends ClaimedRow {
   readonly project: string;
@@ -52,8 +52,11 @@ export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeRe
   await keepRunningLogs(db, input.session, input.logs);
   const reported = new Set(input.reports.map((report) => `${report.submission}.${report.idx}/${report.attempt}`));
   const held = input.held.filter((key) => !reported.has(`${key.submission}.${key.idx}/${key.attempt}`));
-  const settled = due || repeated ? await settleHeld(db, input, held) : await noteSites(db, input.session, held);
-  const claim = repeated || worker.instruction !== 'work' ? nothing(worker) : await claimForWorker(db, worker, input);
+  const projects = await projectsOf(db, worker, input);
+  const settled =
+    due || repeated ? await settleHeld(db, input, projects, held) : await noteSites(db, input.session, held);
+  const claim =
+    repeated || worker.instruction !== 'work' ? nothing(worker) : await claimForWorker(db, worker, projects, input);
   const wrote = answers.length > 0 || input.logs.length > 0 || claim.claimed.length > 0 || settled.drop.length > 0;
   const claims = await withProject(db, [...settled.lost, ...claim.claimed]);
   const told = answers.length > 0 || claims.length > 0 || settled.drop.length > 0;
@@ -102,6 +105,19 @@ async function beat(db: Db, input: ExchangeInput, reservedQueue: number | null, 
     );
 }
 
+/** What it may have: of the projects that it registered with those that whoever asks may still enter. Null: all. */
+async function projectsOf(db: Db, { projects }: WorkerRow, input: ExchangeInput): Promise<readonly number[] | null> {
+  const { mayEnter, neighbour } = input;
+  if (neighbour) return neighbour.projects;
+  const had = projects === null ? null : (JSON.parse(projects) as number[]);
+  if (mayEnter === null) return had;
+  const names = db.table({ m_name: ['text', mayEnter] });
+  const rows = await db.rows<{ id: number }>(
+    sql`select id from projects where name in (select m_name from ${names} as given) order by id`,
+  );
+  return rows.map(({ id }) => Number(id)).filter((id) => had === null || had.includes(id));
+}
+
 interface Settled {
   /** Held by the worker, but no longer its own. */
   readonly drop: Array<{ submission: number; idx: number; attempt: number }>;
@@ -110,12 +126,18 @@ interface Settled {
 }
 
 /** Compares what the worker holds with what the database says it runs; a worker that was given up for lost gets back what nobody claimed. */
-async function settleHeld(db: Db, input: ExchangeInput, held: readonly HeldKey[]): Promise<Settled> {
+async function settleHeld(
+  db: Db,
+  input: ExchangeInput,
+  projects: readonly number[] | null,
+  held: readonly HeldKey[],
+): Promise<Settled> {
   const tasks = held.length === 0 ? new Map<string, TaskRow>() : await lockTasks(db, held);
   const drop: Settled['drop'] = [];
   const back: TaskRow[] = [];
-  // Whoever names a task that is not meant for it gets it in no other way either.
-  const mayHave = ({ project_id: id }: TaskRow): boolean => !input.neighbour || input.neighbour.projects.includes(id);
+  // Whoever names a task that is not meant for it gets it in no other way either: it was this session's, and no other's since.
+  const mayHave = ({ project_id: id, session_id: session }: TaskRow): boolean =>
+    session === input.session && (projects === null || projects.includes(id));
   for (const key of held) {
     const task = tasks.get(`${key.submission}.${key.idx}`);
     if (task?.state === 'running' && task.attempt === key.attempt && task.session_id === input.session) continue;
@@ -128,7 +150,7 @@ async function settleHeld(db: Db, input: ExchangeInput, held: readonly HeldKey[]
     input.session,
     held.filter((key) => key.progress !== null || (key.site ?? null) !== null),
   );
-  return { drop, lost: await unheld(db, input) };
+  return { drop, lost: await unheld(db, input, projects) };
 }
 
 async function reattach(db: Db, session: string, tasks: readonly TaskRow[]): Promise<void> {
@@ -179,11 +201,21 @@ async function keepProgress(db: Db, session: string, held: readonly HeldKey[]): 
     where submission_id = m_submission and idx = m_idx and attempt = m_attempt and state = 'running' and session_id = ${session} and (coalesce(progress, '') <> coalesce(m_progress, progress, '') or coalesce(site_state, '') <> coalesce(m_site, site_state, ''))`);
 }
 
-async function unheld(db: Db, input: ExchangeInput): Promise<ClaimedRow[]> {
+/** Goes out once more, but for what it may not have any more: nobody began with that, and it is queued again. */
+async function unheld(db: Db, input: ExchangeInput, projects: readonly number[] | null): Promise<ClaimedRow[]> {
   const rows = await db.rows<ClaimedRow>(sql`select submission_id, idx, attempt, payload, inputs from tasks
     where session_id = ${input.session} and state = 'running' order by submission_id, idx`);
   const held = new Set(input.held.map((key) => `${key.submission}.${key.idx}/${key.attempt}`));
-  return rows.filter((row) => !held.has(`${row.submission_id}.${row.idx}/${row.attempt}`)).slice(0, 1000);
+  const lost = rows.filter((row) => !held.has(`${row.submission_id}.${row.idx}/${row.attempt}`)).slice(0, 1000);
+  if (lost.length === 0 || input.neighbour || projects === null) return lost;
+  const tasks = await lockTasks(
+    db,
+    lost.map((row) => ({ submission: row.submission_id, idx: row.idx })),
+  );
+  const barred = [...tasks.values()].filter((task) => !projects.includes(task.project_id));
+  await takeBack(db, barred, 'its worker may not enter the project any more');
+  const gone = new Set(barred.map((task) => `${task.submission_id}.${task.idx}`));
+  return lost.filter((row) => !gone.has(`${row.submission_id}.${row.idx}`));
 }
 
 async function withProject(db: Db, rows: readonly ClaimedRow[]): Promise<GivenTask[]> {

@@ -92,12 +92,12 @@ async function ownerOf(db: Db, projectId: number): Promise<string | undefined> {
   return row?.owner;
 }
 
-/** A worker has its projects from when it registered: those that its user may not enter any more are taken from it. */
+/** A worker has its projects from when it registered: those that its user may not enter any more are taken from it, also from one that is lost and may come back. */
 export async function narrowWorkers(db: Db, user: string): Promise<void> {
   const access = await accessOfUser(db, { name: user });
   if (access === 'all') return;
   const workers = await db.rows<{ session_id: string; projects: string | null }>(
-    sql`select session_id, projects from workers where state = 'alive'
+    sql`select session_id, projects from workers where state <> 'ended'
       and token_id in (select id from tokens where user_name = ${user}) order by session_id ${db.lock.rows}`,
   );
   if (workers.length === 0) return;

@@ -25,10 +25,12 @@ export async function reportAttempts(db: Db, session: string, reports: readonly 
     [...tasks.values()].map((task) => task.submission_id),
   );
   const isHere = await filesHere(db, tasks, reports);
+  const earlier = await earlierAttempts(db, tasks, reports);
   const judged: Judged[] = [];
   for (const report of reports) {
     const task = tasks.get(`${report.submission}.${report.idx}`);
-    const verdict = judge(db, { task, report, limits: limits.get(report.submission), isHere });
+    const isProven = task !== undefined && isProvenBy(task, report, session, earlier);
+    const verdict = judge(db, { task, report, limits: limits.get(report.submission), isHere, isProven });
     judged.push(verdict);
     if (verdict.move && task) tasks.set(`${report.submission}.${report.idx}`, afterMove(task, verdict.move));
   }
@@ -99,6 +101,54 @@ export async function lockTasks(
   return new Map(rows.map((row) => [`${row.submission_id}.${row.idx}`, row]));
 }
 
+interface EarlierAttempt {
+  readonly submission_id: number;
+  readonly idx: number;
+  readonly attempt: number;
+  readonly session_id: string | null;
+  readonly secret_hash: string | null;
+}
+
+function nameOf(submission: number, idx: number, attempt: number): string {
+  return `${submission}.${idx}/${attempt}`;
+}
+
+/** What reports of attempts that are not the last ones are held against, by name. */
+async function earlierAttempts(
+  db: Db,
+  tasks: ReadonlyMap<string, TaskRow>,
+  reports: readonly StoredReport[],
+): Promise<ReadonlyMap<string, EarlierAttempt>> {
+  const late = reports.filter(
+    ({ submission, idx, attempt }) => attempt < (tasks.get(`${submission}.${idx}`)?.attempt ?? 0),
+  );
+  if (late.length === 0) return new Map();
+  const given = db.table({
+    m_submission: ['bigint', late.map((report) => report.submission)],
+    m_idx: ['bigint', late.map((report) => report.idx)],
+    m_attempt: ['bigint', late.map((report) => report.attempt)],
+  });
+  const rows =
+    await db.rows<EarlierAttempt>(sql`select submission_id, idx, attempt, session_id, secret_hash from attempts
+    where (submission_id, idx, attempt) in (select m_submission, m_idx, m_attempt from ${given} as given)`);
+  return new Map(rows.map((row) => [nameOf(row.submission_id, row.idx, row.attempt), row]));
+}
+
+/** Of attempts from before their secrets were kept it is known only which session had them. */
+function isProvenBy(
+  task: TaskRow,
+  { submission, idx, attempt, secretHash }: StoredReport,
+  session: string,
+  earlier: ReadonlyMap<string, EarlierAttempt>,
+): boolean {
+  if (attempt === task.attempt) return task.secret_hash === secretHash;
+  const known = earlier.get(nameOf(submission, idx, attempt));
+  return (
+    known !== undefined &&
+    (known.secret_hash === null ? known.session_id === session : known.secret_hash === secretHash)
+  );
+}
+
 function ofTasks(db: Db) {
   return db.dialect === 'postgres' ? sql`for update of t` : sql``;
 }
@@ -108,12 +158,14 @@ interface Case {
   readonly report: StoredReport;
   readonly limits: Limits | undefined;
   readonly isHere: IsHere;
+  /** Its secret is that of the attempt. */
+  readonly isProven: boolean;
 }
 
-function judge(db: Db, { task, report: told, limits, isHere }: Case): Judged {
+function judge(db: Db, { task, report: told, limits, isHere, isProven }: Case): Judged {
   if (!task || !limits) return { report: told, answer: 'unknown-task' };
   const current = told.attempt === task.attempt;
-  if (current && task.secret_hash !== told.secretHash) return { report: told, answer: 'wrong-secret' };
+  if (told.attempt <= task.attempt && !isProven) return { report: told, answer: 'wrong-secret' };
   const report = current ? withWhatIsHere(told, (digest) => isHere(task.project_id, digest)) : told;
   const verdict = judgeReport(
     toFacts(task),
@@ -161,14 +213,15 @@ async function keepAttempts(db: Db, session: string, judged: readonly Judged[]):
     a_peak: ['bigint', reports.map((r) => r.peakMemory)],
     a_outputs: ['text', reports.map((r) => r.outputs)],
     a_result: ['text', reports.map((r) => r.result)],
+    a_secret: ['text', reports.map((r) => r.secretHash)],
   });
   await db.run(sql`insert into attempts (submission_id, idx, attempt, outcome, session_id, started_at, ended_at, exit_code, signal, reason, message,
-      wall_seconds, cpu_seconds, peak_memory, outputs, result)
+      wall_seconds, cpu_seconds, peak_memory, outputs, result, secret_hash)
     select a_submission, a_idx, a_attempt, a_outcome, a_session, a_started, cast(${db.now} as bigint), a_exit, a_signal, a_reason, a_message,
-      cast(a_wall as double precision), cast(a_cpu as double precision), a_peak, a_outputs, a_result from ${given} as given where true
+      cast(a_wall as double precision), cast(a_cpu as double precision), a_peak, a_outputs, a_result, a_secret from ${given} as given where true
     on conflict (submission_id, idx, attempt) do update set outcome = excluded.outcome, session_id = excluded.session_id, started_at = excluded.started_at,
       ended_at = excluded.ended_at, exit_code = excluded.exit_code, signal = excluded.signal, reason = excluded.reason, message = excluded.message,
-      wall_seconds = excluded.wall_seconds, cpu_seconds = excluded.cpu_seconds, peak_memory = excluded.peak_memory, outputs = excluded.outputs, result = excluded.result`);
+      wall_seconds = excluded.wall_seconds, cpu_seconds = excluded.cpu_seconds, peak_memory = excluded.peak_memory, outputs = excluded.outputs, result = excluded.result, secret_hash = excluded.secret_hash`);
   await keepLogs(
     db,
     reports.flatMap((r) =>

@@ -78,33 +78,32 @@ export async function lockWorker(db: Db, session: string): Promise<WorkerRow | u
 }
 
 /**
- * A new session. Of the one that it replaces it takes over what is still held; the rest is lost at once, and need not
- * wait for a lease. What is held but was queued again meanwhile comes back to it with its first exchange (`attention`), and
- * is not given to it once more.
+ * A new session. Of the one that it replaces, whose secret it shows, it takes over what is still held; the rest is lost at
+ * once, and need not wait for a lease. What is held but was queued again meanwhile is its own from then on: it comes back to
+ * it with its first exchange (`attention`), and is not given to it once more.
  */
 export async function registerWorker(db: Db, worker: NewWorker): Promise<{ number: number; now: number }> {
+  const old = worker.replaces ? await lockWorker(db, worker.replaces.session) : undefined;
+  const replaces = old?.secret_hash === worker.replaces?.secretHash && old?.state !== 'ended' ? worker.replaces : null;
   const row = await firstRow<{ number: number }>(
     db,
     sql`insert into workers
       (session_id, secret_hash, token_id, name, host, pid, zone, share, version, kinds, total, labels, projects, registered_at, seen_at, lease_until, ends_at, batch_hold, pilot, peer_id, replaces, attention, state)
     values (${worker.session}, ${worker.secretHash}, ${worker.tokenId}, ${worker.name}, ${worker.host}, ${worker.pid}, ${worker.zone}, ${worker.share}, ${worker.version},
       ${JSON.stringify(worker.kinds)}, ${worker.total}, ${worker.labels}, ${worker.projects === null ? null : JSON.stringify(worker.projects)},
-      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.batchHold ? 1 : 0}, ${worker.pilot ?? null}, ${worker.peer ?? null}, ${worker.replaces?.session ?? null}, ${(worker.replaces?.held.length ?? 0) > 0 ? 1 : 0}, 'alive')
+      ${db.now}, ${db.now}, ${db.now + worker.lease.leaseMs}, ${worker.remainingSeconds === null ? null : Math.round(db.now + worker.remainingSeconds * 1000)}, ${worker.batchHold ? 1 : 0}, ${worker.pilot ?? null}, ${worker.peer ?? null}, ${replaces?.session ?? null}, ${(replaces?.held.length ?? 0) > 0 ? 1 : 0}, 'alive')
     returning number`,
   );
   if (worker.pilot)
     await db.run(
       sql`update pilots set registered_at = coalesce(registered_at, ${db.now}) where submission_id = ${worker.pilot}`,
     );
-  if (worker.replaces) {
-    const old = await lockWorker(db, worker.replaces.session);
-    if (old && old.secret_hash === worker.replaces.secretHash && old.state !== 'ended') {
-      await takeOver(db, worker.session, worker.replaces);
-      // What an agent or a neighbour does not know of was never sent out: nothing of it ran.
-      if (old.batch_hold === 1) await giveBack(db, old.session_id, 'its agent had not begun with it');
-      else if (old.peer_id !== null) await giveBack(db, old.session_id, 'the neighbour had not got it');
-      else await loseWorkers(db, [old.session_id], sql`state <> 'ended'`);
-    }
+  if (old && replaces) {
+    await takeOver(db, worker.session, replaces);
+    // What an agent or a neighbour does not know of was never sent out: nothing of it ran.
+    if (old.batch_hold === 1) await giveBack(db, old.session_id, 'its agent had not begun with it');
+    else if (old.peer_id !== null) await giveBack(db, old.session_id, 'the neighbour had not got it');
+    else await loseWorkers(db, [old.session_id], sql`state <> 'ended'`);
   }
   return { number: row?.number ?? 0, now: db.now };
 }
@@ -117,7 +116,7 @@ async function takeOver(db: Db, session: string, old: OldSession): Promise<void>
     m_idx: ['bigint', old.held.map((key) => key.idx)],
     m_attempt: ['bigint', old.held.map((key) => key.attempt)],
   });
-  await db.run(sql`update tasks set session_id = ${session} where state = 'running'
+  await db.run(sql`update tasks set session_id = ${session} where state in ('running', 'queued') and attempt_state = 'open'
     and (session_id = ${old.session} or session_id in (select w.session_id from workers w where w.replaces = ${old.session} and w.exchange_number = 0))
     and (submission_id, idx, attempt) in (select m_submission, m_idx, m_attempt from ${held} as given)`);
 }
@@ -224,9 +223,10 @@ export async function keepEnds(db: Db, tasks: readonly TaskRow[], outcome: strin
     m_attempt: ['bigint', tasks.map((t) => t.attempt)],
     m_session: ['text', tasks.map((t) => t.session_id)],
     m_started: ['bigint', tasks.map((t) => t.started_at)],
+    m_secret: ['text', tasks.map((t) => t.secret_hash)],
   });
-  await db.run(sql`insert into attempts (submission_id, idx, attempt, outcome, session_id, started_at, ended_at, message)
-    select m_submission, m_idx, m_attempt, cast(${outcome} as text), m_session, m_started, cast(${db.now} as bigint), cast(${message} as text)
+  await db.run(sql`insert into attempts (submission_id, idx, attempt, outcome, session_id, started_at, ended_at, message, secret_hash)
+    select m_submission, m_idx, m_attempt, cast(${outcome} as text), m_session, m_started, cast(${db.now} as bigint), cast(${message} as text), m_secret
     from ${given} as given where true on conflict (submission_id, idx, attempt) do nothing`);
 }
 
@@ -258,9 +258,14 @@ export async function dropPeerSessions(db: Db, input: { peerId: string }): Promi
 
 async function giveBack(db: Db, session: string, why: string): Promise<number> {
   const tasks = await endSessions(db, [session], sql`state = 'ended', lease_until = ${db.now}`, sql`true`);
+  await takeBack(db, tasks, why);
+  return tasks.length;
+}
+
+/** Running tasks, locked, are queued again, uncharged. */
+export async function takeBack(db: Db, tasks: readonly TaskRow[], why: string): Promise<void> {
   await applyMoves(db, tasks.map(uncharged));
   await keepEnds(db, tasks, 'released', why);
-  return tasks.length;
 }
 
 /** Drain or stop: told to the workers with their next answer. `names` are ids (`w3`) or names; null is all. */
