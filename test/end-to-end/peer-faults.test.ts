@@ -252,7 +252,7 @@ test('what is lent can be narrowed at any moment: share, labels, projects, hours
   await taskBecomes(home, `${later}.1`, 'succeeded');
   expect(await runs(closed)).toBe('queued');
   const why = await home.run(['why', `${closed}.1`]);
-  expect(why.stdout).toContain('work would take it');
+  expect(why.stdout).toContain("work lends nothing to tasks of project 'default'");
   // And home keeps its own to itself.
   await work.json(['peer', 'lend', 'home', '--everything']);
   await taskBecomes(home, `${closed}.1`, 'succeeded');

@@ -129,6 +129,21 @@ test('the end of a trust ends it on both sides: the tasks are their own again, a
   await connected(alpha, beta);
 });
 
+test('who was away when the trust ended hears of it when it is back, and then asks no more', async () => {
+  const [alpha, beta] = await pair();
+  await makeNeighbours(alpha, beta);
+  await beta.kill();
+  await alpha.json(['peer', 'revoke', 'beta']);
+  await beta.start();
+  await waitUntil('beta knows', async () => (await stateAt(beta, 'alpha')) === 'revoked');
+  expect(await alpha.peers()).toEqual([]);
+  // In the time that this takes it would have asked several times.
+  beta.worker();
+  const id = await submitAt(beta, '--', 'sleep', '4');
+  await taskBecomes(beta, `${id}.1`, 'succeeded');
+  expect(beta.log().split('the trust between two servers is over')).toHaveLength(2);
+});
+
 test('only administrators deal with neighbours, and only neighbours ask over links', async () => {
   const [alpha, beta] = await pair();
   const file = path.join(temporaryDirectory(), 'token');
@@ -180,7 +195,19 @@ test('a task of a neighbour runs with its files, its output is followed, its res
   const follower = alpha.command(['logs', '-f', `${id}.1`]);
   await waitUntil('its output is seen while it runs', () => follower.stdout().includes('deep'));
   await waitUntil('its progress is seen', async () => (await taskAt(alpha, `${id}.1`)).progress?.message === 'half');
-  expect((await taskAt(alpha, `${id}.1`)).state).toBe('running');
+  expect(await taskAt(alpha, `${id}.1`)).toMatchObject({ state: 'running', worker: '@beta' });
+  expect((await alpha.run(['why', `${id}.1`])).stdout).toMatch(
+    /the neighbour @beta has had it for .*, was heard of .* ago$/m,
+  );
+  await beta.kill();
+  await waitUntil('beta is unreachable', async () => (await stateAt(alpha, 'beta')) === 'unreachable');
+  expect((await alpha.run(['why', `${id}.1`])).stdout).toContain('ago, and cannot be reached now');
+  const next = await submitAt(alpha, '--', 'true');
+  expect((await alpha.run(['why', `${next}.1`])).stdout).toContain('beta cannot be reached now');
+  await beta.start();
+  await connected(alpha, beta);
+  await taskBecomes(alpha, `${next}.1`, 'succeeded');
+  expect((await alpha.run(['why', `${next}.1`])).stdout).toContain('succeeded on the neighbour @beta');
   writeFileSync(go, '');
   await taskBecomes(alpha, `${id}.1`, 'succeeded');
   expect((await follower.done).code).toBe(0);

@@ -35,6 +35,8 @@ export interface PeerServer {
   /** Again, on the same data, elsewhere if told. */
   start(options?: Pick<PeerOptions, 'port' | 'flags'> & { readonly listen?: string }): Promise<void>;
   worker(flags?: readonly string[]): Running;
+  /** What it logged since it was started last. */
+  log(): string;
   peers(): Promise<PeerView[]>;
   id(): Promise<string>;
 }
@@ -125,6 +127,7 @@ export async function startPeer(name: string, options: PeerOptions = {}): Promis
       others.push(worker);
       return worker;
     },
+    log: () => server.stderr(),
     peers: async () => (await json<PeerList>(['peer', 'list'])).peers,
     id: async () => (await json<PeerList>(['peer', 'list'])).self.id,
   };

@@ -110,13 +110,13 @@ export async function openFederation(options: FederationOptions): Promise<Federa
     store,
     log,
     answer: options.answer,
-    onLink: (peer, isUp) =>
-      void onLink(peer, isUp).catch((error: unknown) => onFailure('a link was not looked after', error)),
+    onLink: (peer, isUp, silentMs) =>
+      void onLink(peer, isUp, silentMs).catch((error: unknown) => onFailure('a link was not looked after', error)),
     onVerdict: async (row, verdict) => {
       if (row.state === 'ending' && verdict !== 'welcome') await store.forgetPeer({ id: row.id });
       if (row.state === 'sent' && verdict === 'welcome') await store.acceptTrust({ id: row.id });
       if (row.state === 'trusted' && (verdict === 'unknown' || verdict === 'revoked')) await parting.part(row, 'them');
-      if (verdict !== 'not-yet' && row.state !== 'trusted') await changedHere();
+      if (verdict !== 'not-yet' && (row.state !== 'trusted' || verdict !== 'welcome')) await changedHere();
     },
   });
   const principals = createPrincipals(store, neighbours.row);
@@ -170,12 +170,12 @@ export async function openFederation(options: FederationOptions): Promise<Federa
   };
   const parting = createParting({ parts, links, neighbours, onRead: read, onEnd: changedHere });
 
-  const onLink = async (peer: string, isUp: boolean): Promise<void> => {
+  const onLink = async (peer: string, isUp: boolean, silentMs: number): Promise<void> => {
     const one = neighbours.find(peer);
     if (isUp && one?.row.state === 'ending') return parting.sayFarewell(one);
     if (!isUp && one) {
       one.heard = undefined;
-      if (!closing.signal.aborted) await store.notePeerContact({ id: peer, error: null });
+      if (!closing.signal.aborted) await store.notePeerContact({ id: peer, error: null, silentMs });
     }
     news.forget(peer);
     tellSelf();

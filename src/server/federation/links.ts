@@ -18,8 +18,8 @@ export interface LinksOptions {
   readonly log: Log;
   /** Answers what a neighbour asks over its link. */
   readonly answer: (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void;
-  /** A neighbour's link is there, or gone. */
-  readonly onLink: (peer: string, isUp: boolean) => void;
+  /** A neighbour's link is there, or gone, after so many milliseconds of silence. */
+  readonly onLink: (peer: string, isUp: boolean, silentMs: number) => void;
   /** A server that was to be told proves that it knows, or that it no longer knows us. */
   readonly onVerdict: (peer: PeerRow, verdict: Exclude<Verdict, 'not-now'>) => Promise<void>;
 }
@@ -78,12 +78,12 @@ export function createLinks(options: LinksOptions): Links {
       if (links.get(link.peer) !== link) return;
       links.delete(link.peer);
       log.info({ peer: link.peer.slice(0, 12) }, 'the link to a neighbour is gone');
-      options.onLink(link.peer, false);
+      options.onLink(link.peer, false, link.silentMs());
       wanted.get(link.peer)?.hurry();
     });
     log.info({ peer: link.peer.slice(0, 12), dialled: link.isDialled }, 'there is a link to a neighbour');
-    await store.notePeerContact({ id: link.peer, error: null });
-    options.onLink(link.peer, true);
+    await store.notePeerContact({ id: link.peer, error: null, silentMs: 0 });
+    options.onLink(link.peer, true, 0);
     for (const wake of [...waiters]) wake();
   };
 
@@ -121,7 +121,8 @@ export function createLinks(options: LinksOptions): Links {
       }
     }
     const error = errors.length === 0 ? 'it has not said where it is to be found' : errors.join('; ');
-    if (!signal.aborted && !links.has(row.id)) await store.notePeerContact({ id: row.id, error: error.slice(0, 1000) });
+    if (!signal.aborted && !links.has(row.id))
+      await store.notePeerContact({ id: row.id, error: error.slice(0, 1000), silentMs: 0 });
   };
 
   const keepDialling = async (one: Wanted): Promise<void> => {

@@ -5,8 +5,10 @@ import type { PeerRow } from '../store/verbs/peers.ts';
 export function viewOfPeer(
   row: PeerRow,
   counts: readonly { peer_id: string; here: number; there: number }[],
-  isUp: boolean,
+  /** For so long its link has been silent; undefined: it has none. */
+  silentMs: number | undefined,
 ): PeerView {
+  const isUp = silentMs !== undefined;
   const [place] = JSON.parse(row.places) as Place[];
   const count = counts.find(({ peer_id: id }) => id === row.id);
   const isTrusted = row.state === 'trusted';
@@ -18,7 +20,7 @@ export function viewOfPeer(
     host: place?.host ?? null,
     port: place?.port ?? null,
     since: new Date(Number(row.since)).toISOString(),
-    lastContact: isUp ? new Date().toISOString() : timeOf(row.seen_at),
+    lastContact: isUp ? timeOf(Date.now() - silentMs) : timeOf(row.seen_at),
     error: isUp ? null : row.error,
     version: row.version,
     terms: JSON.parse(row.terms) as Terms,

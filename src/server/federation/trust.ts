@@ -53,7 +53,7 @@ export function createTrust(parts: Parts, identity: Identity, federation: Federa
   });
   const viewAll = async (): Promise<PeerView[]> => {
     const counts = await store.countPeerTasks();
-    return (await store.listPeers()).map((row) => viewOfPeer(row, counts, links.find(row.id) !== undefined));
+    return (await store.listPeers()).map((row) => viewOfPeer(row, counts, links.find(row.id)?.silentMs()));
   };
   const viewOne = async (id: string): Promise<PeerView> => {
     const view = (await viewAll()).find((one) => one.id === id);

@@ -12,6 +12,7 @@ import { requestKey } from './request-key.ts';
 import type { ItemFacts, SpecFacts, StepFacts, SubmitRequestFacts } from './step-facts.ts';
 import { requireFiles } from './trees.ts';
 import { type SubmissionRow, viewOfSubmission } from './views.ts';
+import { neighboursFor } from './why-neighbours.ts';
 import { workerFacts } from './worker-facts.ts';
 
 export type { ItemFacts, SubmitRequestFacts } from './step-facts.ts';
@@ -32,7 +33,7 @@ export async function submit(parts: Parts, principal: Principal, request: Submit
       ...(step.items ?? []).flatMap((item) => item.inputs ?? []),
     ]),
   );
-  const warnings = await resourceWarnings(parts, steps);
+  const warnings = await resourceWarnings(parts, project.name, steps);
   if (request.strict && warnings.length > 0)
     throw new PilotageError(
       'impossible-resources',
@@ -153,11 +154,11 @@ async function submissionOf(parts: Parts, principal: Principal, id: number): Pro
   return row;
 }
 
-async function resourceWarnings(parts: Parts, steps: readonly NewSubmission[]): Promise<string[]> {
+async function resourceWarnings(parts: Parts, project: string, steps: readonly NewSubmission[]): Promise<string[]> {
   const workers = (await parts.store.listWorkers({ all: false }))
     .filter((worker) => worker.state === 'alive')
     .map(workerFacts);
-  const neighbours = (await parts.store.listPeers()).filter(({ state }) => state === 'trusted').map(({ name }) => name);
+  const neighbours = await neighboursFor(parts, project);
   const elsewhere = neighbours.length === 0 ? '' : `; one of a neighbour may (${neighbours.join(', ')})`;
   return steps.flatMap((step, i) => {
     const shape = parseShapeKey(step.shapeKey);

@@ -39,7 +39,7 @@ export function viewOfTask(row: TaskListRow) {
     submittedAt: time(row.created_at),
     startedAt: timeOrNull(row.started_at),
     finishedAt: timeOrNull(row.finished_at),
-    worker: row.worker_number === null ? null : `w${row.worker_number}`,
+    worker: workerOf(row),
     progress: row.progress === null ? null : JSON.parse(row.progress),
   };
 }
@@ -98,12 +98,13 @@ function runningAttempt(row: TaskDetailRow): AttemptRow {
     wall_seconds: null,
     cpu_seconds: null,
   };
-  const { attempt, worker_number, host, started_at } = row;
+  const { attempt, worker_number, worker_peer, host, started_at } = row;
   return {
     ...unknown,
     attempt,
     outcome: 'running',
     worker_number,
+    worker_peer,
     host,
     started_at,
     peak_memory: null,
@@ -112,11 +113,17 @@ function runningAttempt(row: TaskDetailRow): AttemptRow {
   };
 }
 
+/** A neighbour is none of the workers that one can look at here: `@name`. */
+export function workerOf(row: Pick<TaskListRow, 'worker_number' | 'worker_peer' | 'host'>): string | null {
+  if (row.worker_peer !== null) return row.host;
+  return row.worker_number === null ? null : `w${row.worker_number}`;
+}
+
 function viewOfAttempt(row: AttemptRow) {
   return {
     attempt: row.attempt,
     outcome: row.outcome,
-    worker: row.worker_number === null ? null : `w${row.worker_number}`,
+    worker: workerOf(row),
     host: row.host,
     startedAt: timeOrNull(row.started_at),
     endedAt: timeOrNull(row.ended_at),

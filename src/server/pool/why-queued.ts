@@ -6,6 +6,7 @@ import type { TaskDetailRow } from '../store/verbs/read-tasks.ts';
 import type { WorkerRow } from '../store/verbs/workers.ts';
 import type { Parts } from './parts.ts';
 import { whyNoPilot } from './pilot-reasons.ts';
+import { whyNoNeighbour } from './why-neighbours.ts';
 import { lossesOf, type Reason } from './why-reason.ts';
 import { ofFairShare, ofLimits } from './why-shares.ts';
 import { workerFacts } from './worker-facts.ts';
@@ -76,34 +77,6 @@ async function ofWorkers(parts: Parts, row: TaskDetailRow, shares: Shares): Prom
     ...(busy === able.length ? pilots : []),
     ...place,
     ...lossesOf(row),
-  ];
-}
-
-/** Neighbours take what their workers have room for, once nothing of their own is left. */
-async function whyNoNeighbour(parts: Parts, shape: Shape, project: string): Promise<Reason[]> {
-  if (shape.kind !== 'command') return [];
-  const trusted = (await parts.store.listPeers()).filter(({ state }) => state === 'trusted');
-  if (trusted.length === 0) return [];
-  const mayHave = trusted.filter(({ terms }) => {
-    const { send } = JSON.parse(terms) as { send?: readonly string[] };
-    return !send || send.includes(project);
-  });
-  const numbers = { neighbours: trusted.length, mayHave: mayHave.length };
-  if (mayHave.length === 0)
-    return [
-      {
-        code: 'not-sent',
-        text: `tasks of project '${project}' may go to none of ${trusted.length} neighbours: 'pilotage peer lend' says which may`,
-        numbers,
-      },
-    ];
-  const names = mayHave.map(({ name }) => name).join(', ');
-  return [
-    {
-      code: 'neighbours',
-      text: `${names} would take it once a worker there is free that has what it asks for, and nothing of their own waits`,
-      numbers,
-    },
   ];
 }
 

@@ -7,6 +7,7 @@ import type { SubmissionRow } from '../store/verbs/read-submissions.ts';
 import type { TaskDetailRow } from '../store/verbs/read-tasks.ts';
 import type { Parts } from './parts.ts';
 import { taskRow } from './queries.ts';
+import { workerOf } from './views.ts';
 import { ofQueued } from './why-queued.ts';
 import { lossesOf, type Reason } from './why-reason.ts';
 
@@ -92,6 +93,7 @@ async function ofDependencies(parts: Parts, submission: SubmissionRow): Promise<
 }
 
 async function ofRunning(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
+  if (row.worker_peer !== null) return [...atNeighbour(parts, row), ...lossesOf(row)];
   const worker = (await parts.store.listWorkers({ all: true })).find((one) => one.number === row.worker_number);
   const seconds = Math.max(0, (Date.now() - (row.started_at ?? Date.now())) / 1000);
   const heard = worker ? Math.max(0, (Date.now() - worker.seen_at) / 1000) : 0;
@@ -103,6 +105,23 @@ async function ofRunning(parts: Parts, row: TaskDetailRow): Promise<Reason[]> {
       numbers: { seconds, attempt: row.attempt, heard },
     },
     ...lossesOf(row),
+  ];
+}
+
+function atNeighbour(parts: Parts, row: TaskDetailRow): Reason[] {
+  const seconds = Math.max(0, (Date.now() - (row.started_at ?? Date.now())) / 1000);
+  const heard = Math.max(0, (Date.now() - (row.worker_seen ?? Date.now())) / 1000);
+  const linked = parts.neighbours.linked();
+  const isAway = linked !== undefined && !linked.has(row.worker_peer ?? '');
+  const away = isAway
+    ? ", and cannot be reached now: the task goes on there, and is queued here again if nothing is heard for longer than a lease ('pilotage peer list' says why)"
+    : '';
+  return [
+    {
+      code: 'at-neighbour',
+      text: `the neighbour ${row.host ?? ''} has had it for ${formatDuration(seconds)} (attempt ${row.attempt}), was heard of ${formatDuration(heard)} ago${away}`,
+      numbers: { seconds, attempt: row.attempt, heard },
+    },
   ];
 }
 
@@ -203,11 +222,17 @@ function ofSucceeded(row: TaskDetailRow): Reason[] {
   return [
     {
       code: 'succeeded',
-      text: `attempt ${row.attempt} succeeded on worker w${last?.worker_number ?? row.worker_number}${last?.wall_seconds ? ` after ${formatDuration(last.wall_seconds)}` : ''}`,
+      text: `attempt ${row.attempt} succeeded on ${workerName(last ?? row)}${last?.wall_seconds ? ` after ${formatDuration(last.wall_seconds)}` : ''}`,
       numbers,
     },
     ...lossesOf(row),
   ];
+}
+
+function workerName(row: Parameters<typeof workerOf>[0]): string {
+  return row.worker_peer === null
+    ? `worker ${workerOf(row) ?? 'that is not known any more'}`
+    : `the neighbour ${row.host}`;
 }
 
 function nameOf(row: TaskDetailRow): string {

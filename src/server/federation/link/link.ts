@@ -16,6 +16,8 @@ export interface Link {
   send: Transport['send'];
   /** Milliseconds there and back. */
   ping(): Promise<number>;
+  /** For so long nothing was heard, in milliseconds; of a link that works never more than it takes to ask. */
+  silentMs(): number;
   /** Resolves when it is gone, for whatever reason. */
   readonly closed: Promise<void>;
   close(): void;
@@ -58,9 +60,23 @@ export function createLink(options: LinkOptions): Link {
   session.on('error', () => undefined);
   socket.once('close', close);
   socket.on('error', () => undefined);
-  const ping = (): Promise<number> => pingOver(session);
+  let heardAt = performance.now();
+  const ping = async (): Promise<number> => {
+    const ms = await pingOver(session);
+    heardAt = performance.now();
+    return ms;
+  };
+  const silentMs = (): number => performance.now() - heardAt;
   const timer = setInterval(() => void ping().catch(close), PING_MS);
-  return { peer, isDialled, ping, close, closed: gone.promise, send: (request) => sendOver(session, peer, request) };
+  return {
+    peer,
+    isDialled,
+    ping,
+    silentMs,
+    close,
+    closed: gone.promise,
+    send: (request) => sendOver(session, peer, request),
+  };
 }
 
 function answerOver(channel: Duplex, { answer, onSession }: LinkOptions): http2.Http2Server {

@@ -173,9 +173,13 @@ export async function notePeer(
     their_terms = coalesce(cast(${input.theirTerms} as text), their_terms) where id = ${input.id}`);
 }
 
-/** There was contact (`error` null), or a try that failed. */
-export async function notePeerContact(db: Db, input: { id: string; error: string | null }): Promise<void> {
-  const seen = input.error === null ? sql`seen_at = ${db.now}, error = null` : sql`error = ${input.error}`;
+/** There was contact so long ago (`error` null), or a try failed. */
+export async function notePeerContact(
+  db: Db,
+  input: { id: string; error: string | null; silentMs: number },
+): Promise<void> {
+  const at = Math.round(db.now - input.silentMs);
+  const seen = input.error === null ? sql`seen_at = ${at}, error = null` : sql`error = ${input.error}`;
   await db.run(sql`update peers set ${seen} where id = ${input.id}`);
 }
 

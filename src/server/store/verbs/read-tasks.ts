@@ -21,12 +21,15 @@ export interface TaskListRow {
   readonly site_state: string | null;
   readonly worker_number: number | null;
   readonly host: string | null;
+  /** When its worker was heard of, and whether it is a neighbour, whose host is `@name`. */
+  readonly worker_seen: number | null;
+  readonly worker_peer: string | null;
 }
 
 /** A token is called as its document is. */
 const NAME = sql`case when d.id is null or d.id like 'pilotage:%' then s.name else d.id end as name`;
 const TASK = sql`t.submission_id, t.idx, p.name as project, ${NAME}, t.state, s.gate, t.attempt, t.exit_code, t.reason, s.created_at, t.started_at, t.finished_at,
-  t.progress, t.site_state, w.number as worker_number, w.host`;
+  t.progress, t.site_state, w.number as worker_number, w.host, w.seen_at as worker_seen, w.peer_id as worker_peer`;
 const FROM = sql`from tasks t join submissions s on s.id = t.submission_id join projects p on p.id = s.project_id left join workers w on w.session_id = t.session_id
   left join documents d on d.submission_id = t.submission_id and d.idx = t.idx`;
 
@@ -71,6 +74,7 @@ export interface AttemptRow {
   readonly attempt: number;
   readonly outcome: string;
   readonly worker_number: number | null;
+  readonly worker_peer: string | null;
   readonly host: string | null;
   readonly started_at: number | null;
   readonly ended_at: number | null;
@@ -112,7 +116,7 @@ export async function getTask(db: Db, input: { submission: number; idx: number }
   );
   if (!row) return null;
   const attempts =
-    await db.rows<AttemptRow>(sql`select a.*, w.number as worker_number, w.host from attempts a left join workers w on w.session_id = a.session_id
+    await db.rows<AttemptRow>(sql`select a.*, w.number as worker_number, w.peer_id as worker_peer, w.host from attempts a left join workers w on w.session_id = a.session_id
     where a.submission_id = ${input.submission} and a.idx = ${input.idx} order by a.attempt`);
   const late = await db.rows<
     TaskDetailRow['late'][number]
