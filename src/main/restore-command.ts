@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import type { RestoreOptions, RestoreReport } from '../face/cli/context.ts';
@@ -10,6 +10,7 @@ import { batchesOf } from '../ground/client/backup/copy-files.ts';
 import { blobPath, findBackup, sync } from '../ground/client/backup/layout.ts';
 import { requireSound, verifyBackup } from '../ground/client/backup/verify-backup.ts';
 import { inLanes } from '../ground/content/in-lanes.ts';
+import { makeDirectories } from '../ground/content/make-directories.ts';
 import type { Manifest, ServerIdentity } from '../ground/protocol/backup.ts';
 import { openBlobs } from '../server/blobs/blobs.ts';
 import type { Loaded, LoadWish } from '../server/store/dump/load-dump.ts';
@@ -94,7 +95,7 @@ async function load(options: RestoreOptions, file: string, wish: LoadWish): Prom
 
 async function putIdentity(file: string, data: string): Promise<void> {
   const { files } = JSON.parse(await readFile(file, 'utf8')) as ServerIdentity;
-  await mkdir(data, { recursive: true });
+  await makeDirectories(data);
   for (const name of IDENTITY_FILES) {
     const text = files[name];
     if (text === undefined) continue;

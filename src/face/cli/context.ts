@@ -1,3 +1,4 @@
+import { PilotageError } from '../../ground/base/errors.ts';
 import type { HttpTarget } from '../../ground/client/http-transport.ts';
 import type { Transport } from '../../ground/client/transport.ts';
 import type { Site } from '../../ground/protocol/site.ts';
@@ -294,6 +295,20 @@ export interface WorkerOptions {
   readonly verbosity: number;
 }
 
+function currentDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (error) {
+    throw new PilotageError(
+      'not-found',
+      "the directory that you are in is not there any more: change to another one ('cd')",
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
 /** The context of a process. `env` is the caller's to read. */
 export function processContext(
   own: Pick<
@@ -311,7 +326,9 @@ export function processContext(
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
-    cwd: process.cwd(),
+    get cwd() {
+      return currentDirectory();
+    },
     now: () => new Date(),
     openTerminal,
     onInterrupt: (listener) => {

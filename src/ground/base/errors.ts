@@ -26,6 +26,8 @@ export const ERROR_CODES = {
   'host-key-unknown': 409,
   'host-key-changed': 409,
   internal: 500,
+  /** A file of whoever asks, not of the server. */
+  'not-written': 500,
   unreachable: 502,
   'login-refused': 502,
   'connection-lost': 502,

@@ -1,10 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { chmod, type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { chmod, type FileHandle, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Digest } from '../base/digest.ts';
 import { PilotageError } from '../base/errors.ts';
 import type { Hashed } from '../content/hash-file.ts';
+import { makeDirectories } from '../content/make-directories.ts';
 import { type FilePermissions, fileMode } from '../content/permissions.ts';
 import { saveStream } from '../content/save-stream.ts';
 import { workerCalls } from '../protocol/worker-calls.ts';
@@ -47,7 +48,7 @@ export async function downloadTree(
   destination: string,
 ): Promise<void> {
   const list = path.join(path.dirname(destination), `.${randomUUID()}.tree`);
-  await mkdir(path.dirname(destination), { recursive: true });
+  await makeDirectories(path.dirname(destination));
   try {
     await downloadFile(store, { digest }, list);
     const { entries } = await readTree(list);

@@ -1,6 +1,7 @@
 import { chmod, lstat, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { PilotageError, systemCode } from '../base/errors.ts';
+import { makeDirectories } from '../content/make-directories.ts';
 import { directoryMode } from '../content/permissions.ts';
 import { parseTree, type TreeEntry } from '../content/tree.ts';
 import { transferAll } from './transfer-all.ts';
@@ -40,7 +41,7 @@ export interface PlacedTree {
  */
 export async function placeTree(tree: PlacedTree, destination: string, place: PlaceFile): Promise<void> {
   const { entries, permissions } = tree;
-  await mkdir(destination, { recursive: true });
+  await makeDirectories(destination);
   await allowWriting(destination);
   const made = new Set(['.']);
   for (const entry of entries)

@@ -6,14 +6,20 @@ import { Count, closed, Name, nullable, TaskIdText, Time } from './schema.ts';
 export const PeerId = Type.String({ pattern: '^[0-9a-f]{64}$' });
 /** In commands the first digits of an id do, or the name that the server has here. */
 export const PeerText = Type.String({ pattern: '^[A-Za-z0-9_.:-]{1,128}$' });
-export const Host = Type.String({ pattern: '^[A-Za-z0-9_.:-]{1,253}$' });
+export const Host = Type.String({
+  pattern: '^[A-Za-z0-9_.:-]{1,253}$',
+  description: 'the name or address of a machine',
+});
 export const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
 export const Place = closed({ host: Host, port: Port });
 export type Place = Type.Static<typeof Place>;
 const PeerName = Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$' });
 
 /** From when to when on each day, by the clock of the server that lends: `20:00-06:00`. */
-const Hours = Type.String({ pattern: '^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$' });
+const Hours = Type.String({
+  pattern: '^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$',
+  description: 'from when to when, as in 20:00-06:00',
+});
 
 /**
  * What one server lends another: its workers' time. `share` of the cpus of all workers, workers with certain labels,

@@ -5,9 +5,19 @@ export const Time = Type.String({ format: 'date-time' });
 export const Seconds = Type.Number({ minimum: 0, maximum: 315_360_000 });
 export const Bytes = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 export const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
-export const Name = Type.String({ minLength: 1, maxLength: 128, pattern: '^[A-Za-z0-9_@][A-Za-z0-9_.@/+-]*$' });
+export const Name = Type.String({
+  minLength: 1,
+  maxLength: 128,
+  pattern: '^[A-Za-z0-9_@][A-Za-z0-9_.@/+-]*$',
+  description: `a name of at most 128 letters, digits and _ . @ / + -, not beginning with one of . / + -`,
+});
 /** Of a user: nothing that parts other names. */
-export const UserName = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]*$' });
+export const UserName = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]*$',
+  description: 'a name of at most 64 letters, digits and _ . -, beginning with a letter, a digit or _',
+});
 export const DigestText = Type.String({ pattern: '^[0-9a-f]{64}$' });
 /** Not told where they are the usual ones: 644, 755 for what can be executed and for directories. */
 export const Permissions = Type.String({

@@ -8,7 +8,11 @@ export type Role = (typeof ROLES)[number];
 export const Role = Type.Unsafe<Role>(Type.Union(ROLES.map((role) => Type.Literal(role))));
 
 /** A new one: long enough that guessing is hopeless. */
-export const NewPassword = Type.String({ minLength: 8, maxLength: 1024 });
+export const NewPassword = Type.String({
+  minLength: 8,
+  maxLength: 1024,
+  description: 'a password of at least 8 characters',
+});
 
 export const UserRequest = closed({ name: UserName, role: Type.Optional(Role), password: Type.Optional(NewPassword) });
 export type UserRequest = Type.Static<typeof UserRequest>;

@@ -251,9 +251,10 @@ function plain(id: string): string {
 }
 
 function unknown(text: string): PilotageError {
+  const isShort = /^[0-9a-f]{1,3}$/.test(plain(text));
   return new PilotageError(
     'not-found',
-    `there is no neighbour and no request '${text}': 'pilotage peer list' shows those there are`,
+    `there is no neighbour and no request '${text}'${isShort ? ' (of an id at least four digits are needed)' : ''}: 'pilotage peer list' shows those there are`,
   );
 }
 

@@ -6,13 +6,16 @@ interface Complaint {
   readonly keyword: string;
   readonly message?: string;
   readonly params: Readonly<Record<string, unknown>>;
-  readonly parentSchema?: { readonly properties?: Readonly<Record<string, unknown>> };
+  readonly parentSchema?: { readonly properties?: Readonly<Record<string, unknown>>; readonly description?: string };
 }
 
 interface Invalid {
   readonly validation: readonly Complaint[];
   readonly validationContext?: string;
 }
+
+/** What is wrong with a text: where the schema says in words what it should be, these say more. */
+const OF_TEXT: readonly string[] = ['pattern', 'minLength', 'maxLength'];
 
 export function isInvalid(error: unknown): error is Invalid {
   return typeof error === 'object' && error !== null && 'validation' in error && Array.isArray(error.validation);
@@ -41,6 +44,8 @@ function rank(complaint: Complaint): number {
 }
 
 function whatIsWrong(complaint: Complaint): string {
+  const { description } = complaint.parentSchema ?? {};
+  if (description !== undefined && OF_TEXT.includes(complaint.keyword)) return `this has to be ${description}`;
   if (complaint.keyword !== 'additionalProperties') return `${complaint.message ?? 'is wrong'}${allowed(complaint)}`;
   const key = String(complaint.params.additionalProperty);
   const known = Object.keys(complaint.parentSchema?.properties ?? {});

@@ -51,6 +51,7 @@ describe('a password', () => {
     await expect(typing(undefined).source.ask('password')).rejects.toThrow('no password was given');
     await expect(sent('').ask('password')).rejects.toThrow('no password was given');
     await expect(sent('\n').ask('password')).rejects.toThrow('no password was given');
+    await expect(sent('').ask('current password', undefined, '--current-file')).rejects.toThrow('with --current-file');
   });
 
   test('comes from a file that nobody else can read', async () => {

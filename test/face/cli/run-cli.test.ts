@@ -31,6 +31,12 @@ describe('wrong usage ends with 2 and one line', () => {
     [['tasks', '--state', 'todo'], 'Allowed choices are waiting, queued'],
     [['token', 'create', '--name', 'a', '--scope', 'everything', '--to', '-'], "there is no scope 'everything'"],
     [['token', 'revoke', 'x'], 'It is a whole number, 1 or more'],
+    [['peer', 'conect', 'somewhere', '3'], "'peer' has no command 'conect': did you mean 'connect'?"],
+    [['user', 'addd', 'x'], "'user' has no command 'addd': did you mean 'add'?"],
+    [['user', 'list', 'x'], "too many arguments for 'list'"],
+    [['peer', 'connect', 'somewhere:1', '2'], 'give it once'],
+    [['peer', 'lend', 'x', '--send-nothing', '--send', 'p'], 'contradict each other'],
+    [['peer', 'lend', 'x', '--hours', '20:00-20:00'], 'leave --hours out'],
   ])('%j: %s', async (argv, message) => {
     const result = await cli(argv);
     expect(result).toMatchObject({ code: 2, stdout: '' });

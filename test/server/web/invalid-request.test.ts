@@ -33,6 +33,13 @@ describe('what is said of an invalid request', () => {
     );
   });
 
+  test('what a text has to be in words, where the schema has them', () => {
+    const parentSchema = { description: 'a name of at most 64 letters' };
+    const complaint = { instancePath: '/name', keyword: 'pattern', message: 'must match pattern "^x$"', parentSchema };
+    expect(of(complaint)).toBe('body/name: this has to be a name of at most 64 letters');
+    expect(of({ ...complaint, keyword: 'type', message: 'must be string' })).toBe('body/name: must be string');
+  });
+
   test('what the value has to be, where there is one', () => {
     expect(of({ keyword: 'const', message: 'must be equal to constant', params: { allowedValue: 1 } })).toBe(
       'the body: must be equal to constant (1)',

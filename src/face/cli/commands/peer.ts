@@ -20,7 +20,7 @@ interface LendOptions {
   readonly everything?: boolean;
 }
 
-const PEER = "its name in 'pilotage peer list', or the first digits of its id";
+const PEER = "its name in 'pilotage peer list', or the first digits of its id (four or more)";
 const USUAL_PORT = 9990;
 
 const TERMS = `
@@ -73,12 +73,12 @@ async function list(invocation: Invocation): Promise<number> {
 }
 
 async function connect(invocation: Invocation, _options: object, host: string, port?: number): Promise<number> {
-  const body = { host, port: port ?? USUAL_PORT };
+  const body = toPlace(host, port);
   const peer = await invocation.client().call(calls.connectPeer, { body });
   await invocation.print(peer, () => {
     if (peer.state !== 'sent') return `'${peer.name}' had asked too: it is a neighbour now\n  its id: ${peer.id}`;
     return [
-      `Connection request sent to ${host} ${body.port}`,
+      `Connection request sent to ${body.host} ${body.port}`,
       `  its id: ${peer.id}`,
       "  An administrator there compares our id, which 'pilotage peer list' shows at its head, and says 'pilotage peer trust ID'.",
       '  If its id is not what they say it is there, somebody is in between: take the request back with',
@@ -86,6 +86,14 @@ async function connect(invocation: Invocation, _options: object, host: string, p
     ].join('\n');
   });
   return EXIT.done;
+}
+
+/** Also as it stands in other places: `HOST:PORT`, and the address of a server. */
+function toPlace(text: string, given: number | undefined): { host: string; port: number } {
+  const [, host = text, port] = /^(?:https?:\/\/)?([^/:]+|\[[^\]/]+\])(?::(\d+))?\/?$/.exec(text) ?? [];
+  if (port !== undefined && given !== undefined)
+    throw new PilotageError('bad-request', `'${text}' names a port, and ${given} is another one: give it once`);
+  return { host: host.replace(/^\[(.*)\]$/, '$1'), port: given ?? (port === undefined ? USUAL_PORT : Number(port)) };
 }
 
 async function trust(invocation: Invocation, _options: object, peer: string): Promise<number> {
@@ -100,10 +108,10 @@ async function trust(invocation: Invocation, _options: object, peer: string): Pr
 
 async function revoke(invocation: Invocation, _options: object, peer: string): Promise<number> {
   const was = await invocation.client().call(calls.revokePeer, { params: { peer } });
-  await invocation.print(
-    was,
-    () =>
-      `'${was.name}' is no neighbour any more: its tasks here were ended and are its own again, and so are ours there`,
+  await invocation.print(was, () =>
+    was.state === 'connected' || was.state === 'unreachable'
+      ? `'${was.name}' is no neighbour any more: its tasks here were ended and are its own again, and so are ours there`
+      : `the request of or to '${was.name}' is no more`,
   );
   return EXIT.done;
 }
@@ -116,6 +124,14 @@ async function priority(invocation: Invocation, _options: object, peer: string, 
 }
 
 async function setTerms(invocation: Invocation, options: LendOptions, peer: string): Promise<number> {
+  if (options.sendNothing && options.send)
+    throw new PilotageError('bad-request', '--send-nothing and --send contradict each other: give one of them');
+  const empty = options.hours?.find((span) => /^(.+)-\1$/.test(span));
+  if (empty !== undefined)
+    throw new PilotageError(
+      'bad-request',
+      `'${empty}' begins when it ends: for the whole day leave --hours out, for never give --share 0%`,
+    );
   const client = invocation.client();
   const standing = options.everything ? {} : (await client.call(calls.peer, { params: { peer } })).terms;
   const body: Terms = {

@@ -1,7 +1,7 @@
 import { open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { PilotageError, systemCode } from '../../../ground/base/errors.ts';
+import { messageOf, PilotageError, systemCode } from '../../../ground/base/errors.ts';
 import type { NewToken, Scope, TokenView } from '../../../ground/protocol/token.ts';
 import { calls } from '../calls.ts';
 import type { Define } from '../define.ts';
@@ -59,7 +59,12 @@ async function create(invocation: Invocation, options: Options): Promise<number>
 /** The file is made first: a token that nobody can keep must not come to be. */
 async function writeTo(file: string, make: () => Promise<NewToken>): Promise<NewToken> {
   const handle = await open(file, 'wx', 0o600).catch((error: unknown) => {
-    if (systemCode(error) !== 'EEXIST') throw error;
+    if (systemCode(error) !== 'EEXIST')
+      throw new PilotageError(
+        'not-written',
+        `'${file}' cannot be written (${messageOf(error)}), and no token was made: name a file in a directory that is there`,
+        { cause: error },
+      );
     throw new PilotageError(
       'already-exists',
       `'${file}' is there already and may hold another token: name another file, or remove it`,

@@ -106,7 +106,7 @@ async function password(
   const source = passwordSource(invocation.context);
   try {
     const isOwn = me.how === 'session' && me.user === user;
-    const current = isOwn ? await source.ask('current password', options.currentFile) : undefined;
+    const current = isOwn ? await source.ask('current password', options.currentFile, '--current-file') : undefined;
     const body = { password: await source.askNew('new password', options.passwordFile), ...defined({ current }) };
     const { endedSessions } = await client.call(calls.setPassword, { params: { user }, body });
     const ended = endedSessions > 0 ? `; ${plural(endedSessions, 'other login')} ended` : '';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, rm, stat } from 'node:fs/promises';
+import { chmod, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import picomatch from 'picomatch';
 import { messageOf, PilotageError } from '../../../ground/base/errors.ts';
@@ -9,6 +9,7 @@ import type { FileStore } from '../../../ground/client/file-store.ts';
 import { placeTree, readTree } from '../../../ground/client/place-tree.ts';
 import { ServerUnreachable } from '../../../ground/client/transport.ts';
 import { hashFile } from '../../../ground/content/hash-file.ts';
+import { makeDirectories } from '../../../ground/content/make-directories.ts';
 import { type FilePermissions, fileMode } from '../../../ground/content/permissions.ts';
 import { parseSafePath } from '../../../ground/content/safe-path.ts';
 import type { OutputFile, TaskOutputs } from '../../../ground/protocol/task.ts';
@@ -154,7 +155,7 @@ async function fetchOne(fetching: Fetching, { task, output, directory }: Wanted,
   const { client, project, patience } = fetching;
   const destination = path.join(directory, parseSafePath(output.name));
   const store = { client, project, patience };
-  await mkdir(path.dirname(destination), { recursive: true });
+  await makeDirectories(path.dirname(destination));
   const fetch = output.kind === 'tree' ? fetchTree : fetchFile;
   const skipped = await fetch(store, output, { destination, meter });
   const { name, size, digest } = output;

@@ -1,5 +1,6 @@
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { makeDirectories } from '../../content/make-directories.ts';
 import type { CopyStarted, Manifest } from '../../protocol/backup.ts';
 import type { Client } from '../client.ts';
 import type { Patience } from '../patience.ts';
@@ -36,7 +37,7 @@ export interface BackupTaken {
 export async function takeBackup(wish: BackupWish): Promise<BackupTaken> {
   const { directory } = wish;
   try {
-    await mkdir(path.join(directory, 'blobs'), { recursive: true, mode: 0o700 });
+    await makeDirectories(path.join(directory, 'blobs'), 0o700);
     const place = await newPlace(directory, wish.now);
     const started = await wish.client.call(backupCalls.startBackup);
     const source: CopySource = {

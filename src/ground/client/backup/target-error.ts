@@ -9,13 +9,13 @@ export function toTargetError(error: unknown, target: string, then: string): unk
   const code = systemCode(error) ?? '';
   if (FULL.includes(code))
     return new PilotageError(
-      'storage-full',
+      'not-written',
       `the disk of '${target}' is full: what is there is not whole and does not count; ${then}`,
       { cause: error },
     );
   if (REFUSED.includes(code))
     return new PilotageError(
-      'storage-failed',
+      'not-written',
       `'${target}' cannot be written (${messageOf(error)}): what is there is not whole and does not count; ${then}`,
       { cause: error },
     );
