@@ -199,6 +199,8 @@ test('a task of a neighbour runs with its files, its output is followed, its res
   expect((await alpha.run(['why', `${id}.1`])).stdout).toMatch(
     /the neighbour @beta has had it for .*, was heard of .* ago$/m,
   );
+  const refused = await beta.run(['submit', '--project', '@alpha/default', '--', 'true']);
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('came from a neighbour')]);
   await beta.kill();
   await waitUntil('beta is unreachable', async () => (await stateAt(alpha, 'beta')) === 'unreachable');
   expect((await alpha.run(['why', `${id}.1`])).stdout).toContain('ago, and cannot be reached now');

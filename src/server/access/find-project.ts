@@ -12,7 +12,7 @@ export async function findProject(store: ProjectFinder, principal: Principal, na
   if (!found || !maySee(principal, found))
     throw new PilotageError(
       'not-found',
-      `there is no project '${name}': 'pilotage project list' shows those there are, 'pilotage project create ${name}' makes it`,
+      `there is no project '${name}': 'pilotage project list' shows those there are${name.startsWith('@') ? '' : `, 'pilotage project create ${name}' makes it`}`,
     );
   return found;
 }

@@ -21,6 +21,11 @@ export type { ItemFacts, SubmitRequestFacts } from './step-facts.ts';
 export async function submit(parts: Parts, principal: Principal, request: SubmitRequestFacts) {
   requireScope(principal, 'submit');
   const project = await projectOf(parts, principal, request.project ?? usualProject(principal));
+  if (project.peer_id !== null)
+    throw new PilotageError(
+      'wrong-state',
+      `project '${project.name}' holds tasks that came from a neighbour, and takes no others: submit to a project of this server ('pilotage project list'), or at the neighbour`,
+    );
   if (request.steps.some(({ spec }) => spec.site !== undefined))
     throw new PilotageError('bad-spec', "what is to run at a site is a job: start it with 'pilotage job run --site'");
   refuseCycle(request.steps);

@@ -16,7 +16,7 @@ export function ofLimits({ own, reached }: StandingFacts, project: string): Reas
     const command = of === 'user' ? `user limit ${own.owner}` : `project limit ${project}`;
     return {
       code: 'running-limit',
-      text: `${whose} ${tasks(running)} running and may have ${limit}: it starts when one of them ends, or when an administrator allows more ('pilotage ${command} --running N')`,
+      text: `${whose} ${tasks(running)} running and may have ${limit}: it starts when ${running > 0 ? 'one of them ends, or when ' : ''}an administrator allows more ('pilotage ${command} --running N')`,
       numbers: { running, limit },
     };
   });

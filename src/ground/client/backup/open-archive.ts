@@ -2,7 +2,7 @@ import { createWriteStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import yauzl, { type Entry, type ZipFile } from 'yauzl';
-import { messageOf, PilotageError } from '../../base/errors.ts';
+import { messageOf, PilotageError, systemCode } from '../../base/errors.ts';
 
 /** An export as it is read: by the names of its parts, of which none becomes a path here. */
 export interface Archive {
@@ -20,6 +20,8 @@ const PARTS = new Set(['manifest.json', 'database.jsonl.gz', 'files.txt']);
 /** Rejects with `bad-request` where it is no export, or holds what does not belong into one. */
 export async function openArchive(file: string): Promise<Archive> {
   const zip = await yauzl.openPromise(file, { autoClose: false, strictFileNames: true }).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT')
+      throw new PilotageError('not-found', `'${file}' is not there: name the file of an export`, { cause: error });
     throw notOne(file, messageOf(error), error);
   });
   const entries = new Map<string, Entry>();
