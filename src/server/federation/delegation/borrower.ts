@@ -70,6 +70,8 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const held = createHeldTasks();
   const stopped = new AbortController();
   let grant: Grant | undefined;
+  /** What an answer brought is not in the pool yet, where it is counted. */
+  let isTakingIn = false;
   let tellRoom = (): void => undefined;
   let drops: Promise<void> = Promise.resolve();
 
@@ -167,7 +169,11 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       const over = grant;
       if (!over?.isTaken) return;
       grant = undefined;
-      void incoming.settled().then(() => over.done.resolve(over.shapes));
+      isTakingIn = true;
+      void incoming.settled().then(() => {
+        isTakingIn = false;
+        over.done.resolve(over.shapes);
+      });
     },
     settled: (task, attempt) => {
       if (held.leave({ task, attempt })) away.soon();
@@ -221,7 +227,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
 
   return {
     ask(bins, waitSeconds) {
-      if (grant?.isTaken) return Promise.resolve([]);
+      if (grant?.isTaken || isTakingIn) return Promise.resolve([]);
       // What an earlier one asked for, and nobody sent out, is asked for no longer.
       grant?.done.resolve([]);
       const made: Grant = { bins, waitSeconds, done: Promise.withResolvers(), shapes: [], isTaken: false };
