@@ -30,9 +30,9 @@ export function isOwn(
   job: { readonly number: string; readonly uid: string },
   directory: string,
 ): boolean {
-  const above = path.dirname(directory);
-  if (path.basename(directory) === directoryName(job)) return true;
-  return above === directories.INCOMING && !path.basename(directory).startsWith('.');
+  const [above, name] = [path.dirname(directory), path.basename(directory)];
+  if (name === directoryName(job)) return Object.values(directories).includes(above);
+  return above === directories.INCOMING && !name.startsWith('.');
 }
 
 export async function makeDirectories(directories: Directories): Promise<void> {

@@ -75,8 +75,7 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
   const move = async (): Promise<void> => {
     const at = context.atStep?.(desk.job);
     const { directory, target } = desk.job;
-    if (directory !== null && !isOwn(context.directories, desk.job, directory))
-      throw new Error(`'${directory}' is no directory of this job: it was left alone`);
+    if (directory !== null && !isOwn(context.directories, desk.job, directory)) throw new Error(notOwn(directory));
     if (target !== null) return moveDirectory({ from: directory, to: target }, at);
     if (directory !== null) await removeJobDirectory(directory, at);
   };
@@ -181,8 +180,10 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
   };
 
   const remove = async (): Promise<void> => {
-    if (desk.job.directory !== null && isOwn(context.directories, desk.job, desk.job.directory))
-      await removeJobDirectory(desk.job.directory, context.atStep?.(desk.job));
+    const { directory, number } = desk.job;
+    if (directory !== null && isOwn(context.directories, desk.job, directory))
+      await removeJobDirectory(directory, context.atStep?.(desk.job));
+    else if (directory !== null) context.log.warn({ job: number }, `job ${number} was deleted: ${notOwn(directory)}`);
     await report('gone');
     throw DELETED;
   };
@@ -235,6 +236,10 @@ export function createJobLife(context: LifeContext, first: HostJob): JobLife {
       }
     },
   };
+}
+
+function notOwn(directory: string): string {
+  return `'${directory}' is no directory of this job in those of the service, and was left alone. Name the one that it is in under 'directories' in service.yaml, if it is the service's`;
 }
 
 /** After a move that failed. */

@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { JobState } from '../../../src/ground/base/job-state.ts';
 import type { LoadWish } from '../../../src/server/store/dump/load-dump.ts';
 import { readDump } from '../../../src/server/store/dump/read-dump.ts';
 import type { DumpWish } from '../../../src/server/store/dump/snapshot.ts';
@@ -11,6 +13,8 @@ import { sha256 } from '../../../src/server/store/secrets.ts';
 import { loadSqlite } from '../../../src/server/store/sqlite/load-sqlite.ts';
 import { openSqlite } from '../../../src/server/store/sqlite/open-sqlite.ts';
 import type { Store } from '../../../src/server/store/store.ts';
+import type { ChangeFacts } from '../../../src/server/store/verbs/change-service-jobs.ts';
+import type { ServiceJobRow } from '../../../src/server/store/verbs/service-jobs.ts';
 import { missing, POSTGRES } from '../../support/debian.ts';
 import { arrayStep, openStores, reportOf, step, storeClients } from '../../support/open-stores.ts';
 import { startPostgres } from '../../support/postgres.ts';
@@ -75,6 +79,50 @@ async function filled(store: Store) {
   const open = await worker.exchange();
   await clients.settle();
   return { id, clients, worker, open: open.claims, ids: { done, failed, running, waiting, later } };
+}
+
+/** A service whose host has one job that is complete, one on its way to RUNNING, and one that comes after that. */
+async function withService(store: Store) {
+  const { id: projectId } = await store.createProject({ name: 'services', owner: 'o' });
+  const at = { projectId, name: 'live', title: null, schema: '{}', mostWaiting: null, mostOfOwner: null };
+  const host = async (of: Store, over: { incoming: string; expireMs: number | null; takeOver: number | null }) => {
+    const how = { ...at, archiveMs: 0, host: '{}', secretHash: sha256(over.incoming), leaseMs: 60_000, ...over };
+    const made = await of.hostService(how);
+    if (!made.ok) throw new Error('it has a host');
+    return { ...made, key: { projectId, name: 'live', number: made.number, secretHash: how.secretHash } };
+  };
+  const { id: serviceId, key } = await host(store, { incoming: '/live/in', expireMs: 1e9, takeOver: null });
+  const add = async (after: string[] = []) => {
+    const job = { projectId, serviceId, uid: randomUUID(), name: null, owner: 'o', linkHash: 'hash', contact: null };
+    const made = await store.createServiceJob({
+      ...job,
+      requestId: randomUUID(),
+      parameters: '{}',
+      directory: null,
+      inputs: [],
+      after,
+    });
+    if (!made.ok) throw new Error(made.refusal);
+    return made.number;
+  };
+  const jobOf = (of: Store, number: string) => of.getServiceJob({ projectId, number });
+  const change = async (number: string, to: JobState, facts: ChangeFacts) => {
+    const { job_id: jobId, step: before } = (await jobOf(store, number)) as ServiceJobRow;
+    const begin = { jobId, change: { kind: 'begin', step: before, to }, facts } as const;
+    const arrive = { jobId, change: { kind: 'arrive', step: before + 1 }, facts: { directory: facts.target } } as const;
+    const settle = { jobId, change: { kind: 'settle', step: before + 1 }, facts: {} } as const;
+    await store.changeServiceJobs({
+      ...key,
+      leaseMs: 60_000,
+      changes: to === 'RUNNING' ? [begin] : [begin, arrive, settle],
+    });
+  };
+  const [complete, running] = [await add(), await add()];
+  const child = await add([running]);
+  for (const number of [complete, running]) await change(number, 'PREPROCESSING', { target: `/live/jobs/${number}` });
+  await change(complete, 'COMPLETED', { target: `/live/jobs/${complete}` });
+  await change(running, 'RUNNING', { target: `/live/jobs/${running}`, runner: '{"kind":"pool"}' });
+  return { projectId, key, host, jobOf, complete, running, child };
 }
 
 const stores = openStores();
@@ -151,6 +199,38 @@ describe.each(stores)('a dump of %s', (_name, open) => {
       await restored.store.retryTasks({ submission: ids.waiting, idx: null, failedOnly: false });
       expect(await clients.drain()).toBe(3);
       expect(await clients.countsOf(ids.waiting)).toMatchObject({ succeeded: 1 });
+    });
+
+    test('as a copy: it knows no directory of the jobs of services, and has nothing to do for any', async () => {
+      const { store, close } = await open();
+      onTestFinished(close);
+      const { projectId, host, jobOf, complete, running, child } = await withService(store);
+      expect(await jobOf(store, running)).toMatchObject({ directory: `/live/jobs/${running}`, intent: 'RUNNING' });
+      const copy = (await into(await dumpOf(store), COPY)).store;
+      const nowhere = {
+        directory: null,
+        target: null,
+        intent: null,
+        wish: null,
+        runner: null,
+        due_at: null,
+        active: 0,
+      };
+      expect(await jobOf(copy, complete)).toMatchObject({ state: 'COMPLETED', ...nowhere });
+      for (const number of [running, child])
+        expect(await jobOf(copy, number)).toMatchObject({ state: 'FAILED', ...nowhere });
+      expect(await copy.getJob({ projectId, number: running })).toMatchObject({
+        reason: 'it was PREPROCESSING when its server was copied, and cannot go on in the copy',
+        finished_at: expect.any(Number),
+      });
+      expect((await copy.listServices({ projectId }))[0]).toMatchObject({ name: 'live', incoming: null });
+      const { key } = await host(copy, { incoming: '/copy/in', expireMs: null, takeOver: null });
+      const jobs = async () => (await copy.pollService({ ...key, leaseMs: 60_000, after: 0, most: 100 }))?.jobs;
+      expect((await jobs())?.map(({ number, directory }) => [number, directory])).toEqual([[complete, null]]);
+      const wish = (number: string) =>
+        copy.wishServiceJobs({ projectId, wish: 'resubmit', reason: null, numbers: [number], serviceId: null });
+      expect(await wish(child)).toMatchObject({ refused: [{ number: child }] });
+      expect(await wish(running)).toMatchObject({ wished: [{ number: running }] });
     });
   });
 

@@ -15,7 +15,10 @@ export async function detachCopy(db: Db): Promise<number> {
   await db.run(sql`update submissions set claimable = 0 where claimable = 1`);
   await db.run(sql`update workers set state = 'ended', reserved_queue = null where state <> 'ended'`);
   await db.run(sql`update documents set lock_until = null where lock_until is not null`);
-  await db.run(sql`update services set host_secret = null, host_until = 0, ended_at = coalesce(ended_at, ${db.now})`);
+  await db.run(
+    sql`update services set host_secret = null, host_until = 0, ended_at = coalesce(ended_at, ${db.now}), incoming = null`,
+  );
+  await detachJobs(db);
   await db.run(sql`update pilot_settings set paused = 1, wanted = 0`);
   await db.run(sql`update letters set state = 'given-up', ended_at = ${db.now}, last_error = 'this server is a copy of the one that sends it'
     where state = 'waiting'`);
@@ -41,4 +44,18 @@ async function cancelAll(db: Db, submission: number): Promise<number> {
     all += ended;
     if (ended === 0) return all;
   }
+}
+
+/**
+ * The directories of services' jobs belong to the host that the copied server has: here nobody knows of them, so that no
+ * host of the copy moves or removes one. Without it what was under way cannot go on, as in an import.
+ */
+async function detachJobs(db: Db): Promise<void> {
+  const underWay = sql`select j.id from jobs j join service_jobs v on v.job_id = j.id
+    where j.state in ('INCOMING', 'PREPROCESSING', 'RUNNING', 'POSTPROCESSING', 'FINALIZING')`;
+  await db.run(sql`update service_jobs set ended_at = ${db.now} where job_id in (${underWay})`);
+  await db.run(sql`update jobs set state = 'FAILED', finished_at = ${db.now},
+    reason = 'it was ' || state || ' when its server was copied, and cannot go on in the copy' where id in (${underWay})`);
+  await db.run(sql`update service_jobs set intent = null, wish = null, wish_reason = null, settled = 1, active = 0,
+    due_at = null, directory = null, target = null, runner = null, progress = null`);
 }
