@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Readable, Transform } from 'node:stream';
 import { PilotageError } from '../../ground/base/errors.ts';
-import { type Principal, requireAdministrator, requireScope } from '../access/principal.ts';
+import { mayEnter, type Principal, requireAdministrator, requireScope } from '../access/principal.ts';
 import { readBlob } from '../pool/files.ts';
 import type { Parts } from '../pool/parts.ts';
 import { projectOf } from '../pool/projects.ts';
@@ -51,9 +51,21 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
   const open = async (who: Principal, id: string): Promise<HoldRow> => {
     const hold = await store.findHold({ id });
     if (!hold || hold.kind === 'import') throw ranOut(settings.holdMs);
-    requireFull(who, hold);
+    requireHolder(who, hold);
+    await requireStillIn(who, hold);
     if (hold.leftMs < 0.75 * settings.holdMs && !(await renew(id))) throw ranOut(settings.holdMs);
     return hold;
+  };
+  /** Access may have been taken since, or somebody else have the name: each request is answered by what holds when it comes. */
+  const requireStillIn = async (who: Principal, { project_id: projectId }: HoldRow): Promise<void> => {
+    if (projectId === null) return;
+    const project = (await store.listProjects()).find(({ id }) => id === projectId);
+    if (project && mayEnter(who, project.name)) return;
+    // Not `not-found`: a file that is not found is taken for lost, and the export goes on without it.
+    throw new PilotageError(
+      'forbidden',
+      `'${who.name}' may not enter the project of this export (any more): ask its owner for access, and export it again`,
+    );
   };
   /** With a full disk nothing can be written, and no file goes either: it is held as long as it was. */
   const renew = async (id: string): Promise<boolean> => {
@@ -123,14 +135,14 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
     async end(who, id) {
       const hold = await store.findHold({ id });
       if (!hold || hold.kind === 'import') return;
-      requireFull(who, hold);
+      requireHolder(who, hold);
       await store.endHold({ id });
     },
   };
 }
 
 /** A backup is for administrators. An export is for whoever began it. */
-function requireFull(who: Principal, hold: HoldRow): void {
+function requireHolder(who: Principal, hold: HoldRow): void {
   if (hold.kind === 'backup' || who.name !== hold.who) requireAdministrator(who);
   requireScope(who, 'read');
   requireScope(who, 'submit');

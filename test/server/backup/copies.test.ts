@@ -98,6 +98,23 @@ describe.each(openStores())('a copy that is under way on %s', (_name, open) => {
     await expect(copies.blob(ADMIN, other, DIGEST, 0)).rejects.toMatchObject({ code: 'not-found' });
     await expect(copies.identity(full, id)).rejects.toMatchObject({ code: 'wrong-state' });
   });
+
+  test('of a project gives nothing more to who lost access, nor to a narrower token, and may still be ended by them', async () => {
+    const { store, copies, put } = await withRemover(open, 60_000);
+    await put();
+    const { id } = await copies.startExport(principal('eve', ['read', 'submit'], ['p', 'mine']), 'p');
+    for (const [scopes, projects] of [
+      [['read', 'submit'], ['mine']],
+      [['read', 'submit'], []],
+      [['read'], ['p', 'mine']],
+    ] as const) {
+      const eve = principal('eve', scopes, projects);
+      await expect(copies.database(eve, id)).rejects.toMatchObject({ code: 'forbidden' });
+      await expect(copies.blob(eve, id, DIGEST, 0)).rejects.toMatchObject({ code: 'forbidden' });
+    }
+    await copies.end(principal('eve', ['read', 'submit'], ['mine']), id);
+    expect(await store.findHold({ id })).toBe(null);
+  });
 });
 
 describe('a reader of a snapshot', () => {
