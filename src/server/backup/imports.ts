@@ -29,7 +29,10 @@ export interface Imports {
     who: Principal,
     wish: { project: string; quotaBytes?: number | undefined },
   ): Promise<{ id: string; place: string; holdSeconds: number }>;
-  /** Rows as an export gave them, compressed. Rejects with `bad-request` where they are not what they should be; then the import is given up. */
+  /**
+   * Rows as an export gave them, compressed, once: some of them may be there, whatever became of the request. Rejects with
+   * `bad-request` where they are not what they should be, with `wrong-state` when they come again; then the import is given up.
+   */
   rows(who: Principal, to: { id: string; project: string }, bytes: Readable): Promise<ImportReplyFacts>;
   /** Idempotent. */
   end(who: Principal, id: string): Promise<void>;
@@ -77,6 +80,7 @@ export function createImports(parts: Parts, faultOfSpec: Numbers['faultOfSpec'])
     async rows(who, { id, project }, bytes) {
       const { id: projectId } = await find(who, id);
       try {
+        if (!(await store.beginImportRows({ id, forMs: HOLD_MS }))) throw cameBefore();
         const events = readDump(unpacked(bytes));
         const brought = await bringRows({ parts, id, projectId, forMs: HOLD_MS, faultOfSpec }, events);
         await findTrees(parts, projectId, brought);
@@ -113,6 +117,13 @@ export function createImports(parts: Parts, faultOfSpec: Numbers['faultOfSpec'])
     const { kind: _kind, ...counts } = result;
     return counts;
   }
+}
+
+function cameBefore(): PilotageError {
+  return new PilotageError(
+    'wrong-state',
+    'rows of this import came before, and did not all come in: what there is of it was removed. Begin a new import, with all its files',
+  );
 }
 
 /** Rows that the database does not take contradict each other: that is the export's fault. */

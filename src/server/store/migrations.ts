@@ -421,6 +421,10 @@ insert into owner_usage (owner, slot_seconds, slots, tasks, at)
   `
 alter table attempts add column secret_hash text;
 `,
+  // Of an import: when its rows began to come.
+  `
+alter table holds add column rows_at bigint;
+`,
 ];
 
 const WORDS: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {

@@ -55,6 +55,7 @@ export const WRITE_VERBS = {
   renewHold: holds.renewHold,
   endHold: holds.endHold,
   beginImport: imports.beginImport,
+  beginImportRows: imports.beginImportRows,
   takeNumbers: imports.takeNumbers,
   importQueue: imports.importQueue,
   insertImported: imports.insertImported,

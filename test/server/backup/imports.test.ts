@@ -161,6 +161,26 @@ describe.each(openStores())('an import on %s', (_name, open) => {
     expect(await rowsOf(store)).toEqual(before);
   });
 
+  test('whose rows broke off with their server takes them no second time, and nothing is left of it', async () => {
+    const { store, parts, imports, lines, bring } = await exported(open);
+    const before = await rowsOf(store);
+    const { id, place } = await imports.start(ADMIN, { project: 'new' });
+    await putBlobs(parts, ADMIN, place, [{ digest: DIGEST, bytes: BYTES }]);
+    // A server that is killed does not remove what it was writing.
+    const dies = { ...store, dropImport: () => new Promise<never>(() => undefined) };
+    const killed = createImports({ ...parts, store: dies }, faultOfSpec);
+    const upTo = lines.findIndex((line) => line.startsWith('{"table":"attempts"')) + 1;
+    const part = Readable.from([gzipSync(whole(lines.slice(0, upTo)))]);
+    void killed.rows(ADMIN, { id, project: 'new' }, part);
+    const count = async () => (await rowsOf(store)).filter((row) => row.startsWith('tasks')).length;
+    await expect.poll(count, { timeout: 30_000 }).toBe(8);
+    await expect(
+      imports.rows(ADMIN, { id, project: 'new' }, Readable.from([gzipSync(whole(lines))])),
+    ).rejects.toMatchObject({ code: 'wrong-state' });
+    expect(await rowsOf(store)).toEqual(before);
+    expect((await bring(whole(lines))).tasks).toBe(4);
+  });
+
   test('that nobody goes on with goes by itself', async () => {
     const { store, parts } = await exported(open);
     const before = await rowsOf(store);

@@ -58,6 +58,13 @@ export async function takeNumbers(
   return Array.from({ length: count }, (_, i) => last - count + 1 + i);
 }
 
+/** To be said before the first row, and durable before it. False: it was said before, or the import is over. */
+export async function beginImportRows(db: Db, input: { id: string; forMs: number }): Promise<boolean> {
+  const begun = await db.run(sql`update holds set rows_at = ${db.now}, held_until = ${db.now + input.forMs}
+    where id = ${input.id} and kind = 'import' and rows_at is null and held_until >= ${db.now}`);
+  return begun > 0;
+}
+
 export async function importQueue(db: Db, input: { projectId: number; owner: string; shape: string }): Promise<number> {
   return queueOf(db, input.projectId, input.owner, input.shape);
 }
