@@ -37,7 +37,7 @@ import { VERSION } from '../version.ts';
 import { type Certificate, readCertificate } from './certificate.ts';
 import { type CouchdbPorts, openCouchdbPorts, refuseOpenCouchdb } from './couchdb-ports.ts';
 import { type EarlierPorts, listenAtEarlierPorts } from './earlier-ports.ts';
-import { faultOfSpec } from './fault-of-spec.ts';
+import { faultOfJson } from './fault-of-json.ts';
 import { readIdentity } from './identity-files.ts';
 import { linkKey } from './link-key.ts';
 import { type Address, isLoopback, listen } from './listen.ts';
@@ -143,7 +143,7 @@ async function serve(options: ServeOptions, host: string, store: Store, log: Log
     settings: DEFAULT_COPY_SETTINGS,
     readIdentity: () => readIdentity(options.data),
   });
-  const imports = createImports(parts, faultOfSpec);
+  const imports = createImports(parts, faultOfJson);
 
   const certificate = await certificateOf(options);
   const door = neighbourDoor();

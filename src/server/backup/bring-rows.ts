@@ -24,7 +24,7 @@ export interface Bringing {
   readonly id: string;
   readonly projectId: number;
   readonly forMs: number;
-  readonly faultOfSpec: Numbers['faultOfSpec'];
+  readonly faultOfJson: Numbers['faultOfJson'];
 }
 
 type Batch = Extract<DumpEvent, { kind: 'rows' }>;
@@ -40,7 +40,7 @@ export async function bringRows(bringing: Bringing, events: AsyncIterable<DumpEv
     queues: new Map(),
     jobs: new Map(),
     services: new Map(),
-    faultOfSpec: bringing.faultOfSpec,
+    faultOfJson: bringing.faultOfJson,
   };
   const shapes = new Map<number, string>();
   const known = new Set(PROJECT_TABLES.map(({ table }) => table));

@@ -44,7 +44,7 @@ export interface Imports {
 const HOLD_MS = 86_400_000;
 const SWEEP_MS = 60_000;
 
-export function createImports(parts: Parts, faultOfSpec: Numbers['faultOfSpec']): Imports {
+export function createImports(parts: Parts, faultOfJson: Numbers['faultOfJson']): Imports {
   const { store, log } = parts;
   const stopped = new AbortController();
   const drop = async (projectId: number): Promise<void> => {
@@ -82,7 +82,7 @@ export function createImports(parts: Parts, faultOfSpec: Numbers['faultOfSpec'])
       try {
         if (!(await store.beginImportRows({ id, forMs: HOLD_MS }))) throw cameBefore();
         const events = readDump(unpacked(bytes));
-        const brought = await bringRows({ parts, id, projectId, forMs: HOLD_MS, faultOfSpec }, events);
+        const brought = await bringRows({ parts, id, projectId, forMs: HOLD_MS, faultOfJson }, events);
         await findTrees(parts, projectId, brought);
         const done = await finish({ id, projectId, project }, brought);
         await parts.audit.note(who, 'project.import', project);

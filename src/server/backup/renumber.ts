@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { messageOf, PilotageError } from '../../ground/base/errors.ts';
 import { isDeeperThan } from '../../ground/base/json-depth.ts';
 import { MAX_PAYLOAD_DEPTH } from '../../ground/base/limits.ts';
-import type { Rule } from '../store/dump/import-rule.ts';
+import { parseSafePath } from '../../ground/content/safe-path.ts';
+import type { JsonKind, Rule } from '../store/dump/import-rule.ts';
 import type { Row, Value } from '../store/dump/snapshot.ts';
 
 /** Old numbers and the new ones in their place. */
@@ -14,8 +15,8 @@ export interface Numbers {
   readonly queues: Map<number, number>;
   readonly jobs: Map<number, number>;
   readonly services: Map<number, number>;
-  /** Says what is wrong with a specification of tasks, if something is. */
-  readonly faultOfSpec: (spec: unknown) => string | undefined;
+  /** Says what is wrong with what is no such JSON. */
+  readonly faultOfJson: (kind: JsonKind, value: unknown) => string | undefined;
 }
 
 /** One row of an export by the rules of its table; `own` is its new number, if it has one. Throws `bad-request` where it breaks a rule. */
@@ -40,7 +41,7 @@ export function renumberRow(
 }
 
 function apply(rule: Exclude<Rule, 'own'>, value: Value, numbers: Numbers): Value {
-  if (typeof rule === 'object') return 'put' in rule ? toPut(rule.put, numbers) : oneOf(rule.oneOf, value);
+  if (typeof rule === 'object') return applyObject(rule, value, numbers);
   if (rule.endsWith('?') && value === null) return null;
   switch (rule) {
     case 'project':
@@ -69,12 +70,25 @@ function apply(rule: Exclude<Rule, 'own'>, value: Value, numbers: Numbers): Valu
   }
 }
 
+function applyObject(rule: Exclude<Rule, string>, value: Value, numbers: Numbers): Value {
+  if ('put' in rule) return toPut(rule.put, numbers);
+  if ('oneOf' in rule) return oneOf(rule.oneOf, value);
+  return rule.orNull && value === null ? null : toJsonOf(rule.json, value, numbers);
+}
+
+/** Numbers of tasks have so many digits. More can be neither asked for nor counted on from. */
+const MOST = 999_999_999_999_999;
+/** The end of the year 9999: no later time can be written. */
+const LAST_TIME = 253_402_300_799_999;
+
 function checked(rule: string, value: Value): Value {
   switch (rule.replace('?', '')) {
     case 'count':
-      return require(Number.isSafeInteger(value) && (value as number) >= 0, value, 'is no count');
+      return require(isWholeUpTo(MOST, value), value, 'is no count');
+    case 'time':
+      return require(isWholeUpTo(LAST_TIME, value), value, 'is no time');
     case 'index':
-      return require(Number.isSafeInteger(value) && (value as number) >= -1, value, 'is no index');
+      return require(value === -1 || isWholeUpTo(MOST, value), value, 'is no index');
     case 'integer':
       return require(Number.isSafeInteger(value), value, 'is no whole number');
     case 'real':
@@ -88,6 +102,10 @@ function checked(rule: string, value: Value): Value {
     default:
       return require(typeof value === 'string', value, 'is no text');
   }
+}
+
+function isWholeUpTo(most: number, value: Value): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= most;
 }
 
 function require(isGood: boolean, value: Value, fault: string): Value {
@@ -115,6 +133,15 @@ function toJson(value: Value): string {
   return value;
 }
 
+function toJsonOf(kind: JsonKind, value: Value, { faultOfJson }: Numbers): string {
+  const text = toJson(value);
+  const told: unknown = JSON.parse(text);
+  const fault = faultOfJson(kind, told);
+  if (fault !== undefined) throw new Error(`does not say what it should (${fault})`);
+  if (kind === 'inputs' || kind === 'outputs') for (const { name } of told as { name: string }[]) parseSafePath(name);
+  return text;
+}
+
 /** The same job in two projects would be one job to those who carry its record: here it is another one. */
 function newUid({ importId }: Numbers, uid: string): string {
   const hex = createHash('sha256').update(`${importId}:${uid}`).digest('hex');
@@ -135,7 +162,7 @@ interface Spec {
 /** What it names by number it names by the new one. Outputs of what was forgotten are looked for in vain, as before. */
 function toSpec(numbers: Numbers, value: Value): string {
   const spec = JSON.parse(toJson(value)) as Spec;
-  const fault = numbers.faultOfSpec(spec);
+  const fault = numbers.faultOfJson('spec', spec);
   if (fault !== undefined) throw new Error(`describes no task (${fault})`);
   const from = spec.from?.map(({ submission, ...one }) =>
     submission === undefined

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { hashBytes } from '../../../src/ground/content/hash-file.ts';
-import { faultOfSpec } from '../../../src/main/serve/fault-of-spec.ts';
+import { faultOfJson } from '../../../src/main/serve/fault-of-json.ts';
 import { createImports } from '../../../src/server/backup/imports.ts';
 import { putBlobs } from '../../../src/server/pool/files.ts';
 import type { DumpWish } from '../../../src/server/store/dump/snapshot.ts';
@@ -49,7 +49,7 @@ async function exported(open: ReturnType<typeof openStores>[number][1]) {
   await worker.exchange({ reports: [reportOf(claims[0]!)], most: 0 });
   await clients.settle();
   const lines = await linesOf(store, { kind: 'project', projectId: id });
-  const imports = createImports(parts, faultOfSpec);
+  const imports = createImports(parts, faultOfJson);
   onTestFinished(async () => {
     await imports.stop();
     await close();
@@ -127,6 +127,25 @@ describe.each(openStores())('an import on %s', (_name, open) => {
       'with a payload that is nested too deep',
       (lines: string[]) => put(lines, 'tasks', 'payload', `${'['.repeat(1000)}${']'.repeat(1000)}`),
     ],
+    ['of a time that no date has', (lines: string[]) => put(lines, 'submissions', 'created_at', 8.64e15 + 1)],
+    [
+      'of an end that cannot be written',
+      (lines: string[]) => put(lines, 'attempts', 'ended_at', 9_007_199_254_740_991),
+    ],
+    ['with a time before all', (lines: string[]) => put(lines, 'tasks', 'finished_at', -1)],
+    ['with an attempt after which none comes', (lines: string[]) => put(lines, 'tasks', 'attempt', 2 ** 53 - 1)],
+    ['with outputs that are none', (lines: string[]) => put(lines, 'attempts', 'outputs', '5')],
+    [
+      'with outputs of no digest',
+      (lines: string[]) => put(lines, 'attempts', 'outputs', '[{"name":"a","digest":"x","kind":"file","size":1}]'),
+    ],
+    [
+      'with outputs that lead upwards',
+      (lines: string[]) =>
+        put(lines, 'attempts', 'outputs', `[{"name":"../a","digest":"${DIGEST}","kind":"file","size":1}]`),
+    ],
+    ['with inputs that are none', (lines: string[]) => put(lines, 'tasks', 'inputs', '7')],
+    ['with progress beyond all', (lines: string[]) => put(lines, 'tasks', 'progress', '{"fraction":2}')],
     ['with a shape that nobody could match', (lines: string[]) => put(lines, 'shapes', 'key', '["command","many"]')],
     ['with a shape that is no JSON', (lines: string[]) => put(lines, 'shapes', 'key', 'x')],
     ['with a queue of no shape', (lines: string[]) => put(lines, 'queues', 'shape_id', 4711)],
@@ -161,6 +180,15 @@ describe.each(openStores())('an import on %s', (_name, open) => {
     expect(await rowsOf(store)).toEqual(before);
   });
 
+  test('takes what travels as it is looked at when it comes', async () => {
+    const { store, lines, bring } = await exported(open);
+    const file = { name: 'out/a.txt', digest: DIGEST, kind: 'file', size: BYTES.length, permissions: '600' };
+    const reply = await bring(put(lines, 'attempts', 'outputs', JSON.stringify([file])));
+    const [submission] = reply.submissions.map(({ to }) => to) as [number];
+    const task = await store.getTask({ submission, idx: 1 });
+    expect(task?.attempts.map(({ outputs }) => outputs)).toEqual([JSON.stringify([file])]);
+  });
+
   test('whose rows broke off with their server takes them no second time, and nothing is left of it', async () => {
     const { store, parts, imports, lines, bring } = await exported(open);
     const before = await rowsOf(store);
@@ -168,7 +196,7 @@ describe.each(openStores())('an import on %s', (_name, open) => {
     await putBlobs(parts, ADMIN, place, [{ digest: DIGEST, bytes: BYTES }]);
     // A server that is killed does not remove what it was writing.
     const dies = { ...store, dropImport: () => new Promise<never>(() => undefined) };
-    const killed = createImports({ ...parts, store: dies }, faultOfSpec);
+    const killed = createImports({ ...parts, store: dies }, faultOfJson);
     const upTo = lines.findIndex((line) => line.startsWith('{"table":"attempts"')) + 1;
     const part = Readable.from([gzipSync(whole(lines.slice(0, upTo)))]);
     void killed.rows(ADMIN, { id, project: 'new' }, part);
@@ -185,7 +213,7 @@ describe.each(openStores())('an import on %s', (_name, open) => {
     const { store, parts } = await exported(open);
     const before = await rowsOf(store);
     await store.beginImport({ id: 'abandoned', owner: 'o', quotaBytes: null, forMs: -1 });
-    const imports = createImports(parts, faultOfSpec);
+    const imports = createImports(parts, faultOfJson);
     onTestFinished(() => imports.stop());
     await expect.poll(() => rowsOf(store), { timeout: 30_000 }).toEqual(before);
   });

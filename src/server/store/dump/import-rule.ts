@@ -1,8 +1,24 @@
 import type { Value } from './snapshot.ts';
 
+/** What JSON in a column says. */
+export type JsonKind =
+  | 'spec'
+  | 'inputs'
+  | 'outputs'
+  | 'progress'
+  | 'fields'
+  | 'attachments'
+  | 'command'
+  | 'entry'
+  | 'job-files'
+  | 'job-results'
+  | 'failure'
+  | 'times';
+
 /**
  * What becomes of a column of an exported row. Names of numbers (`submission`, …): numbers of the export are replaced by
- * new ones; one that stands for nothing is refused. `?`: it may be null. `put`: not taken from the export at all.
+ * new ones; one that stands for nothing is refused. `time`: in milliseconds since 1970. `json`: of any kind, or of the one
+ * that is named, looked at as if it came over HTTP. `?`: it may be null. `put`: not taken from the export at all.
  */
 export type Rule =
   | 'own'
@@ -19,6 +35,8 @@ export type Rule =
   | 'digest?'
   | 'count'
   | 'count?'
+  | 'time'
+  | 'time?'
   | 'index'
   | 'real?'
   | 'integer?'
@@ -30,6 +48,7 @@ export type Rule =
   | 'json?'
   | 'spec'
   | 'reused?'
+  | { readonly json: JsonKind; readonly orNull?: true }
   | { readonly oneOf: readonly string[] }
   | { readonly put: Value | 'now' | 'sequence' };
 
