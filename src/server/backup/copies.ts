@@ -43,18 +43,28 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
   const { store, log } = parts;
   const start = async (who: Principal, kind: 'backup' | 'export', projectId: number | null): Promise<CopyFacts> => {
     const id = randomUUID();
-    await store.beginHold({ id, kind, projectId, who: who.name, forMs: settings.holdMs });
+    const most = kind === 'export' ? { most: settings.exportsOfUser } : {};
+    const hold = { id, kind, projectId, who: who.name, forMs: settings.holdMs, ...most };
+    if (!(await store.beginHold(hold))) throw tooMany(who.name, settings);
     log.info({ copy: id, kind, who: who.name }, `a ${kind} began`);
     return { id, version: parts.version, at: new Date().toISOString(), holdSeconds: settings.holdMs / 1000 };
   };
-  /** Whoever asks for something is there: the hold goes on. */
   const open = async (who: Principal, id: string): Promise<HoldRow> => {
     const hold = await store.findHold({ id });
-    if (!hold || hold.kind === 'import') throw ranOut(settings.holdMs);
+    if (!hold || hold.kind === 'import') throw ranOut(settings);
     requireHolder(who, hold);
     await requireStillIn(who, hold);
-    if (hold.leftMs < 0.75 * settings.holdMs && !(await renew(id))) throw ranOut(settings.holdMs);
     return hold;
+  };
+  /** Whoever gets something is there: the hold goes on. Not for who asks for what is not to be had. */
+  const holdOn = async ({ id, leftMs }: HoldRow, bytes: Readable): Promise<Readable> => {
+    try {
+      if (leftMs < 0.75 * settings.holdMs && !(await renew(id))) throw ranOut(settings);
+    } catch (error) {
+      bytes.destroy();
+      throw error;
+    }
+    return keepHeld(id, bytes);
   };
   /** Access may have been taken since, or somebody else have the name: each request is answered by what holds when it comes. */
   const requireStillIn = async (who: Principal, { project_id: projectId }: HoldRow): Promise<void> => {
@@ -70,7 +80,7 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
   /** With a full disk nothing can be written, and no file goes either: it is held as long as it was. */
   const renew = async (id: string): Promise<boolean> => {
     try {
-      return await store.renewHold({ id, forMs: settings.holdMs });
+      return await store.renewHold({ id, forMs: settings.holdMs, longestMs: settings.longestExportMs });
     } catch (error) {
       if (error instanceof PilotageError && error.code === 'storage-full') return true;
       throw error;
@@ -85,7 +95,7 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
         if (now - last < settings.holdMs / 4) return done(null, piece);
         last = now;
         renew(id).then(
-          (held) => done(held ? null : ranOut(settings.holdMs), piece),
+          (held) => done(held ? null : ranOut(settings), piece),
           (error: Error) => done(error),
         );
       },
@@ -114,16 +124,18 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
       );
     },
     async database(who, id) {
-      const { project_id: projectId } = await open(who, id);
+      const hold = await open(who, id);
+      const { project_id: projectId } = hold;
       const wish = projectId === null ? ({ kind: 'all' } as const) : ({ kind: 'project', projectId } as const);
-      return keepHeld(id, readSnapshot(await store.openSnapshot(wish), settings));
+      return holdOn(hold, readSnapshot(await store.openSnapshot(wish), settings));
     },
     async blob(who, id, digest, from) {
-      const { project_id: projectId } = await open(who, id);
+      const hold = await open(who, id);
+      const { project_id: projectId } = hold;
       if (projectId !== null && !(await store.findBlob({ projectId, digest })))
         throw new PilotageError('not-found', `the project has no bytes ${digest}`);
       const { size, bytes } = await readBlob(parts, digest, from);
-      return { size, bytes: keepHeld(id, bytes) };
+      return { size, bytes: await holdOn(hold, bytes) };
     },
     async identity(who, id) {
       const hold = await open(who, id);
@@ -148,9 +160,16 @@ function requireHolder(who: Principal, hold: HoldRow): void {
   requireScope(who, 'submit');
 }
 
-function ranOut(holdMs: number): PilotageError {
+function tooMany(name: string, { exportsOfUser, holdMs }: CopySettings): PilotageError {
+  return new PilotageError(
+    'busy',
+    `'${name}' has ${exportsOfUser} exports under way, and no more may be at once: wait for one to end. One that was broken off ends by itself after ${holdMs / 1000} s`,
+  );
+}
+
+function ranOut({ holdMs, longestExportMs }: CopySettings): PilotageError {
   return new PilotageError(
     'gone',
-    `this copy is not under way (any more): nothing of it was asked for during ${holdMs / 1000} s, so that files may have gone meanwhile. Begin again: what was fetched before need not be fetched a second time`,
+    `this copy is not under way (any more): nothing of it was asked for during ${holdMs / 1000} s, or it is an export that took more than ${longestExportMs / 3_600_000} h. Files may have gone meanwhile. Begin again: of a backup, what was fetched before need not be fetched a second time`,
   );
 }

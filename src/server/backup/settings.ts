@@ -1,4 +1,4 @@
-/** How long a copy may take of the server's patience. In milliseconds. */
+/** How much a copy may take of the server's patience. Times in milliseconds. */
 export interface CopySettings {
   /** Files are held for so long after the last sign of whoever copies them. */
   readonly holdMs: number;
@@ -6,6 +6,16 @@ export interface CopySettings {
   readonly stallMs: number;
   /** The same, however fast it is read. */
   readonly longestMs: number;
+  /** An export is over after so long, however often something of it is asked for. Backups are administrators' business. */
+  readonly longestExportMs: number;
+  /** Exports of one user that may be under way at once. */
+  readonly exportsOfUser: number;
 }
 
-export const DEFAULT_COPY_SETTINGS: CopySettings = { holdMs: 300_000, stallMs: 30_000, longestMs: 7_200_000 };
+export const DEFAULT_COPY_SETTINGS: CopySettings = {
+  holdMs: 300_000,
+  stallMs: 30_000,
+  longestMs: 7_200_000,
+  longestExportMs: 259_200_000,
+  exportsOfUser: 2,
+};

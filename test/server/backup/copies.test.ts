@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { hashBytes } from '../../../src/ground/content/hash-file.ts';
 import { createCopies } from '../../../src/server/backup/copies.ts';
 import { readSnapshot } from '../../../src/server/backup/read-snapshot.ts';
-import { DEFAULT_COPY_SETTINGS } from '../../../src/server/backup/settings.ts';
+import { type CopySettings, DEFAULT_COPY_SETTINGS } from '../../../src/server/backup/settings.ts';
 import { putBlobs } from '../../../src/server/pool/files.ts';
 import { startBlobRemover } from '../../../src/server/pool/remove-blobs.ts';
 import { openStores } from '../../support/open-stores.ts';
@@ -14,13 +14,17 @@ const BYTES = Buffer.from('some bytes');
 const DIGEST = hashBytes(BYTES).digest;
 
 /** A file that nothing refers to, and somebody who removes such files at once. */
-async function withRemover(open: ReturnType<typeof openStores>[number][1], holdMs: number) {
+async function withRemover(
+  open: ReturnType<typeof openStores>[number][1],
+  holdMs: number,
+  over: Partial<CopySettings> = {},
+) {
   const { store, close } = await open();
   await store.createProject({ name: 'p', owner: 'o' });
   const parts = await poolParts(store, { blobGraceMs: 2 });
   const copies = createCopies({
     parts,
-    settings: { ...DEFAULT_COPY_SETTINGS, holdMs },
+    settings: { ...DEFAULT_COPY_SETTINGS, holdMs, ...over },
     readIdentity: async () => ({}),
   });
   const remover = startBlobRemover(parts, 'me');
@@ -28,7 +32,7 @@ async function withRemover(open: ReturnType<typeof openStores>[number][1], holdM
     await remover.stop();
     await close();
   });
-  const put = () => putBlobs(parts, ADMIN, 'p', [{ digest: DIGEST, bytes: BYTES }]);
+  const put = (project = 'p') => putBlobs(parts, ADMIN, project, [{ digest: DIGEST, bytes: BYTES }]);
   const isThere = () =>
     parts.blobs.get(DIGEST).then(
       ({ bytes }) => bytes.destroy() !== undefined,
@@ -72,6 +76,54 @@ describe.each(openStores())('a copy that is under way on %s', (_name, open) => {
         .catch(() => []);
     }
     expect(await isThere()).toBe(true);
+  });
+
+  test('of a project holds the files of that one, and of no other', async () => {
+    const { store, copies, put, isThere } = await withRemover(open, 60_000);
+    const { id: other } = await store.createProject({ name: 'other', owner: 'o' });
+    const { id } = await copies.startExport(ADMIN, 'p');
+    await Promise.all([put('p'), put('other')]);
+    const isIn = async (projectId: number) => (await store.findBlob({ projectId, digest: DIGEST })) !== null;
+    await expect.poll(() => isIn(other), { timeout: 20_000 }).toBe(false);
+    const { bytes } = await copies.blob(ADMIN, id, DIGEST, 0);
+    expect(Buffer.concat(await bytes.toArray())).toEqual(BYTES);
+    await copies.end(ADMIN, id);
+    await expect.poll(isThere, { timeout: 20_000 }).toBe(false);
+  });
+
+  test('is not held on by asking for what is not to be had', async () => {
+    const { copies } = await withRemover(open, 1000);
+    const eve = principal('eve', ['read', 'submit'], ['p']);
+    const { id } = await copies.startExport(eve, 'p');
+    const isOver = async () => {
+      const asked = [copies.blob(eve, id, 'a'.repeat(64), 0), copies.identity(eve, id)];
+      const codes = (await Promise.allSettled(asked)).map((one) => one.status === 'rejected' && one.reason.code);
+      return codes.every((code) => code === 'gone');
+    };
+    await expect.poll(isOver, { timeout: 20_000 }).toBe(true);
+  });
+
+  test('of a project is over after its time, however busily it is fetched, and a backup is not', async () => {
+    const { copies, put } = await withRemover(open, 1000, { longestExportMs: 1500 });
+    await put();
+    const [{ id }, { id: all }] = [await copies.startExport(ADMIN, 'p'), await copies.startBackup(ADMIN)];
+    const fetched = async (of: string) => {
+      const { bytes } = await copies.blob(ADMIN, of, DIGEST, 0);
+      await bytes.toArray();
+      return true;
+    };
+    const isOver = async () => (await fetched(all)) && fetched(id).catch((error) => error.code);
+    await expect.poll(isOver, { timeout: 20_000 }).toBe('gone');
+  });
+
+  test('of a project is one of a few for each user at once', async () => {
+    const { copies } = await withRemover(open, 60_000);
+    const [eve, bob] = ['eve', 'bob'].map((name) => principal(name, ['read', 'submit'], ['p']));
+    const begun = [await copies.startExport(eve!, 'p'), await copies.startExport(eve!, 'p')];
+    await expect(copies.startExport(eve!, 'p')).rejects.toMatchObject({ code: 'busy' });
+    await copies.startExport(bob!, 'p');
+    await copies.end(eve!, begun[0]!.id);
+    await copies.startExport(eve!, 'p');
   });
 
   test('is for administrators, of a project for those who may do everything in it, and for nobody else', async () => {

@@ -1,6 +1,6 @@
 import { type Db, firstRow } from '../db.ts';
 import { type Sql, sql } from '../sql.ts';
-import { awaitHolds, isAnyHeld } from './holds.ts';
+import { awaitHolds, isAllHeld, notExported } from './holds.ts';
 import { keptBy, type Quota, quotasOf } from './quotas.ts';
 
 /**
@@ -157,7 +157,7 @@ export async function removableBlobs(
  * checkpoint, or what a submission referred to that was forgotten: that has come and gone.
  */
 async function heldNoLonger(db: Db, graceMs: number): Promise<Sql> {
-  if (await isAnyHeld(db)) return sql`1 = 0`;
+  if (await isAllHeld(db)) return sql`1 = 0`;
   const oldest = await firstRow<{ at: number | null }>(
     db,
     sql`select min(claimed_at) as at from (
@@ -168,7 +168,8 @@ async function heldNoLonger(db: Db, graceMs: number): Promise<Sql> {
   const at = oldest?.at ?? null;
   // Who is told that a blob is there finds it held for half of the grace time at least (see `missingBlobs`).
   const before = at === null ? db.now : Math.min(db.now, at + graceMs / 2);
-  return sql`(b.held_until < ${before} or (b.held_until < ${db.now} and b.checkpointed_at >= b.held_until - ${graceMs}))`;
+  return sql`(b.held_until < ${before} or (b.held_until < ${db.now} and b.checkpointed_at >= b.held_until - ${graceMs}))
+    and ${notExported(db)}`;
 }
 
 /**
