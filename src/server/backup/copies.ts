@@ -6,7 +6,7 @@ import { readBlob } from '../pool/files.ts';
 import type { Parts } from '../pool/parts.ts';
 import { projectOf } from '../pool/projects.ts';
 import type { HoldRow } from '../store/verbs/holds.ts';
-import { readSnapshot } from './read-snapshot.ts';
+import { createReadings } from './readings.ts';
 import type { CopySettings } from './settings.ts';
 
 export interface CopyFacts {
@@ -24,7 +24,7 @@ export interface CopyFacts {
 export interface Copies {
   startBackup(who: Principal): Promise<CopyFacts>;
   startExport(who: Principal, project: string): Promise<CopyFacts>;
-  /** Rows at one moment, after the hold began. */
+  /** Rows at one moment, after the hold began. Asked for anew it begins anew, and what was on its way ends. `busy`: too many are read. */
   database(who: Principal, id: string): Promise<Readable>;
   blob(who: Principal, id: string, digest: string, start: number): Promise<{ size: number; bytes: Readable }>;
   /** Secrets of the server, by the names of their files. */
@@ -41,6 +41,7 @@ export interface CopyParts {
 
 export function createCopies({ parts, settings, readIdentity }: CopyParts): Copies {
   const { store, log } = parts;
+  const readings = createReadings(settings);
   const start = async (who: Principal, kind: 'backup' | 'export', projectId: number | null): Promise<CopyFacts> => {
     const id = randomUUID();
     const most = kind === 'export' ? { most: settings.exportsOfUser } : {};
@@ -58,13 +59,16 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
   };
   /** Whoever gets something is there: the hold goes on. Not for who asks for what is not to be had. */
   const holdOn = async ({ id, leftMs }: HoldRow, bytes: Readable): Promise<Readable> => {
+    const held = keepHeld(id, bytes);
+    // It may break off before whoever sends it listens.
+    held.on('error', () => undefined);
     try {
       if (leftMs < 0.75 * settings.holdMs && !(await renew(id))) throw ranOut(settings);
     } catch (error) {
-      bytes.destroy();
+      held.destroy();
       throw error;
     }
-    return keepHeld(id, bytes);
+    return held;
   };
   /** Access may have been taken since, or somebody else have the name: each request is answered by what holds when it comes. */
   const requireStillIn = async (who: Principal, { project_id: projectId }: HoldRow): Promise<void> => {
@@ -127,7 +131,8 @@ export function createCopies({ parts, settings, readIdentity }: CopyParts): Copi
       const hold = await open(who, id);
       const { project_id: projectId } = hold;
       const wish = projectId === null ? ({ kind: 'all' } as const) : ({ kind: 'project', projectId } as const);
-      return holdOn(hold, readSnapshot(await store.openSnapshot(wish), settings));
+      const isBackup = hold.kind === 'backup';
+      return holdOn(hold, await readings.read({ id, isBackup }, () => store.openSnapshot(wish)));
     },
     async blob(who, id, digest, from) {
       const hold = await open(who, id);

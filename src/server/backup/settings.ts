@@ -10,6 +10,8 @@ export interface CopySettings {
   readonly longestExportMs: number;
   /** Exports of one user that may be under way at once. */
   readonly exportsOfUser: number;
+  /** Copies of the database that are read at once at one server; see `Readings`. */
+  readonly readings: number;
 }
 
 export const DEFAULT_COPY_SETTINGS: CopySettings = {
@@ -18,4 +20,5 @@ export const DEFAULT_COPY_SETTINGS: CopySettings = {
   longestMs: 7_200_000,
   longestExportMs: 259_200_000,
   exportsOfUser: 2,
+  readings: 4,
 };

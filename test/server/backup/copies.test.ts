@@ -3,10 +3,11 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { hashBytes } from '../../../src/ground/content/hash-file.ts';
 import { createCopies } from '../../../src/server/backup/copies.ts';
 import { readSnapshot } from '../../../src/server/backup/read-snapshot.ts';
+import { createReadings } from '../../../src/server/backup/readings.ts';
 import { type CopySettings, DEFAULT_COPY_SETTINGS } from '../../../src/server/backup/settings.ts';
 import { putBlobs } from '../../../src/server/pool/files.ts';
 import { startBlobRemover } from '../../../src/server/pool/remove-blobs.ts';
-import { openStores } from '../../support/open-stores.ts';
+import { openStores, step, storeClients } from '../../support/open-stores.ts';
 import { poolParts, principal } from '../../support/pool-parts.ts';
 
 const ADMIN = principal('admin', ['admin']);
@@ -91,6 +92,29 @@ describe.each(openStores())('a copy that is under way on %s', (_name, open) => {
     await expect.poll(isThere, { timeout: 20_000 }).toBe(false);
   });
 
+  test('has its database read once at a time, and there are few of such readings', async () => {
+    const { store, copies } = await withRemover(open, 60_000, { readings: 2 });
+    // More than is on its way while nobody reads.
+    const payloads = Array<string>(40).fill(JSON.stringify('x'.repeat(100_000)));
+    const items = { first: 1, payloads, inputs: payloads.map(() => null), digests: [] };
+    const project = (await store.listProjects()).find(({ name }) => name === 'p');
+    await storeClients(store, project!.id).submit(step({ items }));
+    const [{ id }, { id: other }] = [await copies.startExport(ADMIN, 'p'), await copies.startExport(ADMIN, 'p')];
+    const first = await copies.database(ADMIN, id);
+    const ended = new Promise<Error>((resolve) => first.once('error', resolve));
+    const second = await copies.database(ADMIN, id);
+    expect(await ended).toMatchObject({ code: 'interrupted' });
+    await expect(copies.database(ADMIN, other)).rejects.toMatchObject({ code: 'busy' });
+    expect(Buffer.concat(await second.toArray()).toString()).toMatch(/\{"end":\d+\}\n$/);
+    const read = async () => (await copies.database(ADMIN, other)).toArray();
+    const isGiven = () =>
+      read().then(
+        (pieces) => pieces.length > 0,
+        (error) => error.code,
+      );
+    await expect.poll(isGiven, { timeout: 20_000 }).toBe(true);
+  });
+
   test('is not held on by asking for what is not to be had', async () => {
     const { copies } = await withRemover(open, 1000);
     const eve = principal('eve', ['read', 'submit'], ['p']);
@@ -166,6 +190,62 @@ describe.each(openStores())('a copy that is under way on %s', (_name, open) => {
     }
     await copies.end(principal('eve', ['read', 'submit'], ['mine']), id);
     expect(await store.findHold({ id })).toBe(null);
+  });
+});
+
+describe('readings of snapshots', () => {
+  const opened = () => {
+    const state = { open: 0, most: 0 };
+    const open = async () => {
+      await new Promise(setImmediate);
+      state.open += 1;
+      state.most = Math.max(state.most, state.open);
+      const pieces = async function* () {
+        for (;;) yield Buffer.alloc(100_000);
+      };
+      const close = async () => {
+        await new Promise(setImmediate);
+        state.open -= 1;
+      };
+      return { pieces, close };
+    };
+    return { state, open, readings: createReadings(DEFAULT_COPY_SETTINGS) };
+  };
+  const quiet = (stream: Readable) => stream.on('error', () => undefined);
+
+  test('are one for each copy: who asks anew ends what was on its way', async () => {
+    const { state, open, readings } = opened();
+    const asked = Array.from({ length: 10 }, () => readings.read({ id: 'a', isBackup: false }, open).then(quiet));
+    const streams = (await Promise.allSettled(asked)).flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    expect(state).toEqual({ open: 1, most: 1 });
+    const last = streams.at(-1)!;
+    expect(last.destroyed).toBe(false);
+    const next = quiet(await readings.read({ id: 'a', isBackup: false }, open));
+    expect(last.errored).toMatchObject({ code: 'interrupted' });
+    expect(state).toEqual({ open: 1, most: 1 });
+    next.destroy();
+    await expect.poll(() => state.open).toBe(0);
+  });
+
+  test('are few, and exports leave one of them to a backup', async () => {
+    const { state, open, readings } = opened();
+    const read = async (id: string, isBackup = false) => quiet(await readings.read({ id, isBackup }, open));
+    const [first] = [await read('a'), await read('b'), await read('c')];
+    await expect(read('d')).rejects.toMatchObject({ code: 'busy' });
+    await read('backup', true);
+    await expect(read('another', true)).rejects.toMatchObject({ code: 'busy' });
+    first!.destroy();
+    await expect.poll(() => state.open).toBe(3);
+    await read('another', true);
+    expect(state.most).toBe(4);
+  });
+
+  test('that cannot be opened take nobody a place', async () => {
+    const { open, readings } = opened();
+    const fails = () => Promise.reject(new Error('no'));
+    for (const id of ['a', 'b', 'c', 'd', 'e', 'a'])
+      await expect(readings.read({ id, isBackup: false }, fails)).rejects.toThrow('no');
+    quiet(await readings.read({ id: 'a', isBackup: false }, open)).destroy();
   });
 });
 

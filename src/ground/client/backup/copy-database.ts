@@ -3,6 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { type Readable, Transform, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
+import { PilotageError } from '../../base/errors.ts';
 import type { Client } from '../client.ts';
 import { STALL_SECONDS } from '../file-store.ts';
 import { type Patience, patiently } from '../patience.ts';
@@ -25,7 +26,10 @@ export interface CopySource {
   readonly patience?: Patience;
 }
 
-/** Fetches the rows into one file, compressed, and the list of the files that they refer to into another one. Begins again after a break. */
+/**
+ * Fetches the rows into one file, compressed, and the list of the files that they refer to into another one. Begins again
+ * after a break, and while the server has too many readers.
+ */
 export function copyDatabase(
   source: CopySource,
   to: { readonly database: string; readonly files: string },
@@ -34,7 +38,8 @@ export function copyDatabase(
   const onBytes = (more: number): void => {
     bytes += more;
   };
-  return patiently(() => copyOnce(source, to, onBytes), { ...source, progress: () => bytes });
+  const again = (error: unknown): boolean => error instanceof PilotageError && error.code === 'busy';
+  return patiently(() => copyOnce(source, to, onBytes), { ...source, progress: () => bytes, again });
 }
 
 async function copyOnce(
