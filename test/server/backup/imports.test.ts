@@ -75,7 +75,7 @@ const put = (lines: readonly string[], table: string, column: string, value: unk
   return changed(lines, table, (row) => row.with(at, value));
 };
 
-describe.each(openStores())('an import on %s', (_name, open) => {
+describe.each(openStores())('an import on %s', (name, open) => {
   test('gives submissions new numbers, and what refers to them follows; what was unfinished is cancelled', async () => {
     const { store, clients, ids, lines, bring } = await exported(open);
     const reply = await bring(whole(lines));
@@ -187,6 +187,15 @@ describe.each(openStores())('an import on %s', (_name, open) => {
     const [submission] = reply.submissions.map(({ to }) => to) as [number];
     const task = await store.getTask({ submission, idx: 1 });
     expect(task?.attempts.map(({ outputs }) => outputs)).toEqual([JSON.stringify([file])]);
+  });
+
+  test('with a character that the database does not hold has the mark of one in its place', async () => {
+    const { store, lines, bring } = await exported(open);
+    const reply = await bring(put(lines, 'attempts', 'message', 'bad magic "\0PNG"'));
+    const [submission] = reply.submissions.map(({ to }) => to) as [number];
+    const task = await store.getTask({ submission, idx: 1 });
+    const shown = name === 'PostgreSQL' ? '\uFFFD' : '\0';
+    expect(task?.attempts.map(({ message }) => message)).toEqual([`bad magic "${shown}PNG"`]);
   });
 
   test('whose rows broke off with their server takes them no second time, and nothing is left of it', async () => {

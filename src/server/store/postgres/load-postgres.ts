@@ -3,7 +3,7 @@ import { PilotageError } from '../../../ground/base/errors.ts';
 import { listTables, named } from '../dump/catalog.ts';
 import { type Loaded, type LoadTarget, type LoadWish, loadDump } from '../dump/load-dump.ts';
 import type { DumpEvent } from '../dump/read-dump.ts';
-import type { Row } from '../dump/snapshot.ts';
+import { toRecord } from '../dump/to-record.ts';
 import { migrationsAfter, NEWEST_VERSION } from '../migrations.ts';
 import { transactionDb } from './postgres-db.ts';
 
@@ -65,14 +65,4 @@ function targetOf(client: pg.Client, now: number): LoadTarget {
       await client.query("select setval('change_sequence', $1)", [Math.max(1, last)]);
     },
   };
-}
-
-/** PostgreSQL's texts hold every character but NUL: the mark of what cannot be shown stands there. */
-function toRecord(columns: readonly string[], row: Row): Record<string, unknown> {
-  return Object.fromEntries(
-    columns.map((column, i) => {
-      const value = row[i];
-      return [column, typeof value === 'string' ? value.replaceAll('\0', '\uFFFD') : value];
-    }),
-  );
 }

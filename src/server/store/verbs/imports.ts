@@ -2,6 +2,7 @@ import { recordDeltas } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { named } from '../dump/catalog.ts';
 import type { Row } from '../dump/snapshot.ts';
+import { toRecord } from '../dump/to-record.ts';
 import { joinSql, type Sql, sql } from '../sql.ts';
 import { IMPORTING, type ProjectRow } from './projects.ts';
 import { queueOf } from './submissions.ts';
@@ -90,8 +91,8 @@ const EVERY: Sql = sql``;
 
 function fromJson(db: Db, table: string, columns: readonly string[], rows: readonly Row[], more: Sql): Sql {
   if (db.dialect === 'postgres') {
-    const records = rows.map((row) => Object.fromEntries(columns.map((column, i) => [column, row[i] ?? null])));
-    return sql`${named(...columns)} ${more} from json_populate_recordset(null::${named(table)}, ${JSON.stringify(records)}::json)`;
+    const records = JSON.stringify(rows.map((row) => toRecord(columns, row)));
+    return sql`${named(...columns)} ${more} from json_populate_recordset(null::${named(table)}, ${records}::json)`;
   }
   const values = joinSql(
     columns.map((_, i): Sql => ({ texts: [`value ->> ${i}`], values: [] })),
