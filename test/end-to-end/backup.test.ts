@@ -18,7 +18,7 @@ import { routes } from '../../src/ground/protocol/routes.ts';
 import type { TaskView } from '../../src/ground/protocol/task.ts';
 import { adminToken, clientOf, raw } from '../support/api.ts';
 import { startWorker } from '../support/command-worker.ts';
-import { POSTGRES, skipIfMissing } from '../support/debian.ts';
+import { POSTGRES, STRACE, skipIfMissing } from '../support/debian.ts';
 import { freePort } from '../support/free-port.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { type RunningServer, startCommand, startServer } from '../support/running-server.ts';
@@ -193,6 +193,30 @@ describe('a directory of backups', () => {
     expect((await server.run(['backup', 'verify', place])).stdout).toContain('is whole');
     expect(statSync(path.join(second.path, 'database.jsonl.gz')).mode & 0o077).toBe(0);
     expect(existsSync(path.join(second.path, 'identity.json'))).toBe(false);
+  });
+
+  test('is on disk before a backup counts, also what an earlier run brought that was killed', async ({ skip }) => {
+    skipIfMissing(skip, STRACE);
+    await using server = await startServer(['--workers', '1']);
+    const place = temporaryDirectory();
+    await submitted(server, ['--output', 'out.txt', '--wait', '--', 'sh', '-c', 'seq 20000 > out.txt']);
+    const traced = async () => {
+      const out = path.join(temporaryDirectory(), 'trace');
+      const exec = ['strace', '-f', '-y', '-e', 'trace=fsync,rename', '-o', out];
+      expect(await server.run(['backup', place], { exec })).toMatchObject({ code: 0 });
+      const lines = readFileSync(out, 'utf8').split('\n');
+      const at = (what: RegExp) => lines.findIndex((line) => line.includes(place) && what.test(line));
+      const manifest = at(/fsync\(.*\/manifest\.json>/);
+      const names = [/fsync\(.*\/blobs\/[0-9a-f]{2}>/, /fsync\(.*\/blobs>/, new RegExp(`fsync\\(.*${place}>`)].map(at);
+      for (const name of names) expect(name).toBeGreaterThanOrEqual(0);
+      expect(Math.max(...names)).toBeLessThan(manifest);
+      return { bytes: at(/fsync\(.*\.part>/), renamed: at(/rename\(.*\.part"/) };
+    };
+    const { bytes, renamed } = await traced();
+    expect(bytes).toBeGreaterThanOrEqual(0);
+    expect(bytes).toBeLessThan(renamed);
+    for (const name of readdirSync(place)) if (name.endsWith('Z')) rmSync(path.join(place, name), { recursive: true });
+    expect(await traced()).toEqual({ bytes: -1, renamed: -1 });
   });
 
   test('with a file that was damaged, or is missing, is not restored, and the file is named', async () => {

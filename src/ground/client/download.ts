@@ -80,6 +80,7 @@ async function receive(
       ...store,
       progress: () => size,
     });
+    if (store.isDurable) await file.sync();
   } finally {
     await file.close();
   }

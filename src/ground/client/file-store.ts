@@ -11,6 +11,8 @@ export interface FileStore {
   readonly patience?: Patience;
   /** Another source of bytes than the project's own. */
   readonly open?: (digest: string, how: OpenBlob) => Promise<Readable>;
+  /** The bytes of a file are on disk before it has its name. */
+  readonly isDurable?: boolean;
 }
 
 export interface OpenBlob {

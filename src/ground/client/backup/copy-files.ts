@@ -26,7 +26,11 @@ export interface FileCopy {
   readonly onFile: (done: { files: number; bytes: number }) => void;
 }
 
-/** Brings the listed files that are not there yet. Resolves with those that the server has lost, and how many bytes were new. */
+/**
+ * Brings the listed files that are not there yet. All of them are on disk when it resolves, and so are their names, whoever
+ * brought them: an earlier run may have been killed before it saw to that. Resolves with those that the server
+ * has lost, and how many bytes were new.
+ */
 export async function copyFiles(
   source: CopySource,
   { list, pathOf, onFile }: FileCopy,
@@ -36,8 +40,8 @@ export async function copyFiles(
   const directories = new Set<string>();
   const copyOne = async ({ digest, size }: ListedFile): Promise<void> => {
     const file = pathOf(digest);
+    directories.add(path.dirname(file));
     if ((await sizeOf(file)) !== size) {
-      directories.add(path.dirname(file));
       await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
       if (await fetchFile(source, digest, file)) done.bytes += size;
       else lost.push(digest);
@@ -58,7 +62,6 @@ export async function fetchFile(source: CopySource, digest: string, file: string
     if (error instanceof PilotageError && error.code === 'not-found') return false;
     throw error;
   }
-  await sync(file);
   return true;
 }
 
@@ -66,6 +69,7 @@ function fileStoreOf({ client, id, patience }: CopySource): FileStore {
   return {
     client,
     project: '',
+    isDurable: true,
     ...(patience ? { patience } : {}),
     open: (digest, how) => client.stream(backupCalls.copyBlob, { params: { id, digest }, ...how }),
   };

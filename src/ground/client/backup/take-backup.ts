@@ -76,6 +76,7 @@ async function fill(wish: BackupWish, { place, source, started }: Making): Promi
     pathOf: (digest) => blobPath(directory, digest),
     onFile: (done) => wish.onProgress(done, database.files),
   });
+  for (const above of [path.join(directory, 'blobs'), directory]) await sync(above);
   if (wish.withIdentity) await keepIdentity(source, at(IDENTITY));
   for (const file of [DATABASE, FILES]) await sync(at(file));
   const manifest = await describe(place.path, { started, database, lost, hasIdentity: wish.withIdentity });
