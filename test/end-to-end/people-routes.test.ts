@@ -249,16 +249,21 @@ async function look(): Promise<string> {
     .replace(/"(now|lastSeenAt|leaseUntil|expiresAt|startedAt)":"[^"]*"/g, '');
 }
 
+function ask(name: keyof All, token: string) {
+  const one = TRIES[name];
+  const { method } = all[name] as Route;
+  const json = one.body ? { body: JSON.stringify(one.body()) } : one.bytes ? { body: PACK } : {};
+  const headers = { ...one.headers, ...(one.bytes ? { 'content-type': 'application/octet-stream' } : {}) };
+  return raw(server, `${method} ${addressOf(name, one)}`, { token, ...json, headers });
+}
+
 test('a regular user without a grant reads and changes nothing of a project, by no route', async () => {
   const before = await look();
   expect(before).toContain(SECRET);
   const names = (Object.keys(TRIES) as (keyof All)[]).filter((name) => name !== 'logout');
   for (const name of names) {
     const one = TRIES[name];
-    const { method } = all[name] as Route;
-    const json = one.body ? { body: JSON.stringify(one.body()) } : one.bytes ? { body: PACK } : {};
-    const headers = { ...one.headers, ...(one.bytes ? { 'content-type': 'application/octet-stream' } : {}) };
-    const answer = await raw(server, `${method} ${addressOf(name, one)}`, { token: eve, ...json, headers });
+    const answer = await ask(name, eve);
     const isAsExpected = one.expect === 'own' ? answer.status < 300 : answer.status === one.expect;
     expect([name, isAsExpected ? one.expect : `${answer.status} ${answer.text}`]).toEqual([name, one.expect]);
     // An answer may repeat the name that was asked for, and nothing else.
@@ -267,6 +272,23 @@ test('a regular user without a grant reads and changes nothing of a project, by 
   }
   expect(await look()).toBe(before);
   expect((await raw(server, `POST /api/v1${routes.logout.path}`, { token: eve })).status).toBe(204);
+});
+
+test('a token that administrates another project reads and changes nothing of it, nor of what all projects share', async () => {
+  const facts = { name: 'other-admin', scopes: ['admin' as const], projects: ['default'] };
+  const { token } = await clientOf(server).call(routes.createToken, { body: facts });
+  const before = await look();
+  const names = (Object.keys(TRIES) as (keyof All)[]).filter((name) => name !== 'logout');
+  for (const name of names) {
+    const answer = await ask(name, token);
+    if (TRIES[name].expect === 'own') expect([name, answer.text.includes(SECRET)]).toEqual([name, false]);
+    else expect([name, answer.status >= 400]).toEqual([name, true]);
+    expect([name, answer.text.includes(DIGEST)]).toEqual([name, false]);
+  }
+  expect(await look()).toBe(before);
+  const stop = (await raw(server, 'POST /api/v1/workers/stop', { token, body: '{"all":true}' })).json();
+  expect(stop).toMatchObject({ code: 'forbidden', detail: expect.stringContaining('for some projects only') });
+  expect((await ask('makeCredentials', token)).status).toBe(403);
 });
 
 test('lists hold nothing of it where no project is named', async () => {

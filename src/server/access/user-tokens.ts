@@ -6,9 +6,9 @@ import type { Audit } from './audit.ts';
 import {
   isAdministrator,
   type Principal,
+  requireAdministrator,
   requirePerson,
   requireProject,
-  requireScope,
   type Scope,
 } from './principal.ts';
 
@@ -65,8 +65,8 @@ function ownerFor(who: Principal): string | null {
 }
 
 function ownUser(who: Principal, { user, scopes, projects = [] }: TokenFacts): string {
-  if (scopes.includes('admin')) requireScope(who, 'admin');
-  if (user !== undefined && user !== null && user !== who.name) requireScope(who, 'admin');
+  if (scopes.includes('admin')) requireAdministrator(who);
+  if (user !== undefined && user !== null && user !== who.name) requireAdministrator(who);
   for (const project of projects) requireProject(who, project);
   return who.name;
 }

@@ -1,6 +1,6 @@
 /** Actions of the pool that are written into the audit log once they are done. */
 import { PilotageError } from '../../ground/base/errors.ts';
-import { type Principal, requireScope } from '../access/principal.ts';
+import { type Principal, requireAdministrator } from '../access/principal.ts';
 import * as files from './files.ts';
 import { forgetSubmissions } from './forget.ts';
 import { cancelLink, type LinkFacts } from './linked-jobs.ts';
@@ -89,7 +89,7 @@ async function instruct(
   names: readonly string[] | null,
   instruction: 'drain' | 'stop',
 ): Promise<number> {
-  requireScope(who, 'admin');
+  requireAdministrator(who);
   const sessions = await parts.store.instructWorkers({ names, instruction });
   if (sessions.length === 0 && names !== null)
     throw new PilotageError(

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { PilotageError } from '../../ground/base/errors.ts';
 import { formatTaskId } from '../../ground/base/task-id.ts';
-import { mayEnter, type Principal, requireScope } from '../access/principal.ts';
+import { mayEnter, type Principal, requireAdministrator, requireScope } from '../access/principal.ts';
 import { restingNodes } from '../core/pilots.ts';
 import type { PilotPlan, PilotRow, PilotSettingsRow, PilotsView } from '../store/verbs/pilots.ts';
 import type { WorkerRow } from '../store/verbs/workers.ts';
@@ -15,7 +15,7 @@ export type PilotSettingsFacts = PilotPlan & { readonly max: number };
 
 /** Makes or changes the settings of a site. It need not be known here: its agent knows it. */
 export async function setPilots(parts: Parts, who: Principal, site: string, settings: PilotSettingsFacts) {
-  requireScope(who, 'admin');
+  requireAdministrator(who);
   const { max, ...plan } = settings;
   for (const name of plan.projects ?? []) await projectOf(parts, who, name);
   if (plan.tunnel && plan.serverUrl !== undefined)
@@ -30,13 +30,13 @@ export async function setPilots(parts: Parts, who: Principal, site: string, sett
 }
 
 export async function pausePilots(parts: Parts, who: Principal, site: string, paused: boolean) {
-  requireScope(who, 'admin');
+  requireAdministrator(who);
   if (!(await parts.store.pausePilots({ site, paused }))) throw noPilots(site);
   return viewOfSite(parts, who, site);
 }
 
 export async function removePilots(parts: Parts, who: Principal, site: string): Promise<void> {
-  requireScope(who, 'admin');
+  requireAdministrator(who);
   if (!(await parts.store.removePilots({ site }))) throw noPilots(site);
 }
 

@@ -1,6 +1,6 @@
 import { PilotageError } from '../../ground/base/errors.ts';
 import { requireOwner } from '../access/grants.ts';
-import { type Principal, requireScope } from '../access/principal.ts';
+import { type Principal, requireAdministrator } from '../access/principal.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
 
@@ -10,10 +10,11 @@ interface Group {
 
 /**
  * The user that belongs to a project: may read and write its documents and its views. Somebody else of that name is
- * left alone, and the user is called otherwise. `letIn` opens the database to it.
+ * left alone, and the user is called otherwise. `letIn` opens the database to it. Names of users are everybody's: whoever
+ * manages this project alone may not give them passwords.
  */
 export async function projectUser(parts: Parts, who: Principal, project: string) {
-  requireScope(who, 'admin');
+  requireAdministrator(who);
   const row = await projectOf(parts, who, project);
   const security = JSON.parse(row.security ?? '{}') as { admins?: Group; members?: Group };
   const own = new Set([...(security.admins?.names ?? []), ...(security.members?.names ?? [])]);

@@ -209,8 +209,7 @@ function isHidden(row: WorkerListRow, projects: readonly number[] | null): boole
 
 export async function listProjects(parts: Parts, principal: Principal) {
   requireScope(principal, 'read');
-  const isAdmin = principal.scopes.includes('admin');
-  const visible = isAdmin ? null : await visibleProjects(parts, principal, undefined);
+  const visible = isAdministrator(principal) ? null : await visibleProjects(parts, principal, undefined);
   const counts = new Map((await parts.store.countByProject()).map((row) => [row.projectId, row.counts]));
   const none = { waiting: 0, queued: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 };
   return (await parts.store.listProjects())
