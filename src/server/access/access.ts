@@ -6,7 +6,8 @@ import type { AuditEntry } from '../store/verbs/audit.ts';
 import type { TokenKind, TokenRow } from '../store/verbs/tokens.ts';
 import { createGuard, type Guard } from './guard.ts';
 import { identifyTask, UNKNOWN } from './identify.ts';
-import type { Principal, Scope } from './principal.ts';
+import { createOpenRequests, type Look, type OpenRequests } from './open-requests.ts';
+import { mayLess, type Principal, type Scope } from './principal.ts';
 import { createTokenCache } from './token-cache.ts';
 
 export interface NewTokenInput {
@@ -36,8 +37,12 @@ export interface Access {
   list(user: string | null): Promise<TokenRow[]>;
   /** Of one user, or anybody's. */
   revoke(id: number, user: string | null, audit?: AuditEntry): Promise<TokenRow>;
-  /** What somebody may do has changed: from now on every server of the database looks anew. */
+  /** What somebody may do has changed: from now on every server of the database looks anew, also who has a request open. */
   changed(): void;
+  /** Looks after a request that is open; see `OpenRequests.add`. */
+  whileOpen: OpenRequests['add'];
+  /** Whether the holder of a token may still what they could before. */
+  standing(token: string, before: Principal): ReturnType<Look>;
 }
 
 /** A session ends when it was not used for so long. */
@@ -47,7 +52,8 @@ const RENEWED_AFTER_MS = 86_400_000;
 
 export function createAccess(store: Store, monotonicMs: () => number): Access {
   const guard = createGuard(monotonicMs);
-  const cache = createTokenCache(store, monotonicMs);
+  const open = createOpenRequests();
+  const cache = createTokenCache(store, monotonicMs, () => open.changed());
   const identify = (token: string) => (token.startsWith('task:') ? identifyTask(store, token) : cache.identify(token));
   return {
     async authenticate(token, address) {
@@ -106,6 +112,12 @@ export function createAccess(store: Store, monotonicMs: () => number): Access {
       return row;
     },
     changed: () => cache.changed(),
+    whileOpen: open.add,
+    async standing(token, before) {
+      const now = await identify(token);
+      if (typeof now === 'string') return new PilotageError('unauthenticated', now);
+      return mayLess(now, before) ? 'less' : undefined;
+    },
   };
 }
 

@@ -85,6 +85,13 @@ export function mayEnter(principal: Principal, project: string): boolean {
   return principal.projects === null || principal.projects.includes(project);
 }
 
+/** Has something been taken from somebody since they came? */
+export function mayLess(now: Principal, before: Principal): boolean {
+  if (before.scopes.some((scope) => !mayDo(now, scope))) return true;
+  if (before.projects === null) return now.projects !== null;
+  return before.projects.some((project) => !mayEnter(now, project));
+}
+
 /** What is in another project is not there: the answer does not tell whether it exists. */
 export function requireProject(principal: Principal, project: string): void {
   if (mayEnter(principal, project)) return;

@@ -165,16 +165,17 @@ type Event = Line | { readonly last_seq: string; readonly pending: number } | nu
 
 /** Changes as they come; null is a sign of life. Ends after the limit, or after a time in which nothing came. */
 async function* continuous(house: House, call: CouchCall, database: Database, wanted: Wanted): AsyncGenerator<Event> {
-  const { gone } = call.request;
+  const { gone, life } = call.request;
   let { since, limit } = wanted;
   let lastSent = performance.now();
   const left = () => (wanted.heartbeatMs ?? wanted.timeoutMs) - (performance.now() - lastSent);
   const isNew = createOnce();
-  const ended = AbortSignal.any([gone, house.parts.closing]);
+  const ended = AbortSignal.any([life.ends, house.parts.closing]);
   while (!ended.aborted) {
     const heard = hear(house, database, Math.min(LOOK_MS, left()), ended);
     try {
       const read = await page(house, database, wanted, since);
+      if (life.ends.aborted) break;
       for (const { line } of read.found.filter(isNew)) {
         yield line;
         lastSent = performance.now();

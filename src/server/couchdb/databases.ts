@@ -99,6 +99,7 @@ export async function putSecurity(house: House, call: CouchCall, database: Datab
         throw badRequest(`${what} of ${group} must be a JSON list of strings`);
   }
   await house.parts.store.setSecurity({ projectId: database.id, security: JSON.stringify(given) });
+  house.door.access.changed();
   await house.parts.audit.note(actorOf(call), 'project.security', database.name, given);
   return sendJson(call, 200, { ok: true });
 }

@@ -4,6 +4,7 @@ import { databaseRoute } from './database-routes.ts';
 import type { House } from './house.ts';
 import { type CouchCall, parseAddress } from './request.ts';
 import { serverRoute, welcome } from './server-routes.ts';
+import { standing } from './standing.ts';
 import { usersDatabase } from './users-database.ts';
 import { NOBODY } from './visitor.ts';
 import { identify } from './visitors.ts';
@@ -22,7 +23,8 @@ export function registerCouchdb(app: FastifyInstance, house: House, prefix: stri
     // Bodies are read where they are wanted: attachments are streams.
     face.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
     face.setErrorHandler((error, request, reply) => answerError(house, error, request, reply));
-    const handler = (request: FastifyRequest, reply: FastifyReply) => answer(house, request, reply, prefix);
+    const handler = (request: FastifyRequest, reply: FastifyReply) =>
+      request.life.inTime(answer(house, request, reply, prefix));
     const route = {
       method: METHODS,
       handler,
@@ -42,6 +44,7 @@ async function answer(house: House, request: FastifyRequest, reply: FastifyReply
   const isOpen = first === '_up' || (first === '_session' && request.method !== 'GET');
   const visitor = isOpen ? NOBODY : await identify(house.door, request);
   const call: CouchCall = { method: request.method, prefix, path, query, visitor, request, reply };
+  if (visitor.name !== null && !visitor.principal?.task) request.life.watch(() => standing(house, call));
   if (first === undefined) return welcome(call, house);
   if (first === '_users') return usersDatabase(house, call);
   return first.startsWith('_') ? serverRoute(house, call) : databaseRoute(house, call);

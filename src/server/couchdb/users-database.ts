@@ -131,7 +131,7 @@ async function putUser(house: House, call: CouchCall, name: string) {
     hash,
   });
   if (number === null) throw conflict();
-  if (standing?.role) house.door.access.changed();
+  if (standing) house.door.access.changed();
   const what = { roles, ...(password === undefined ? {} : { password: 'changed' }) };
   await house.parts.audit.note(actorOf(call), 'user.couchdb', name, what);
   const text = formatRevision({ number, hash });
@@ -166,6 +166,7 @@ async function removeUser(house: House, call: CouchCall, name: string) {
   const rev = call.query.get('rev') ?? call.request.headers['if-match'];
   if (rev === undefined || formatRevision(parseRevision(rev)) !== revOf(user)) throw conflict();
   await house.parts.store.removeUser({ name });
+  house.door.access.changed();
   await house.parts.audit.note(actorOf(call), 'user.couchdb', name, { removed: true });
   return sendJson(call, 200, {
     ok: true,

@@ -75,7 +75,7 @@ async function viewPage(
   const found = await findDesign(house, database, design);
   if (!Object.hasOwn(found.views, view)) throw notFound('missing_named_view');
   const query = { reduce: false, limit: PAGE, skip };
-  const { rows } = await house.views.query(String(database.id), found, view, query, call.request.gone);
+  const { rows } = await house.views.query(String(database.id), found, view, query, call.request.life.ends);
   const lines = rows.map((row) => {
     const id = 'id' in row ? row.id : '';
     return `<tr><td>${link(call, [database.name, id], id)}</td><td>${text(row.key)}</td><td>${text(row.value)}</td></tr>`;

@@ -31,7 +31,7 @@ async function askView(house: House, call: CouchCall, database: Database, asked:
   if (!Object.hasOwn(text.views, view) || view === 'lib') throw notFound('missing_named_view');
   const { includeDocs, query } = toViewQuery(told, text.views[view]?.reduce !== undefined);
   try {
-    const result = await house.views.query(String(database.id), text, view, query, call.request.gone);
+    const result = await house.views.query(String(database.id), text, view, query, call.request.life.ends);
     return { result, includeDocs, query };
   } catch (error) {
     if (!(error instanceof PilotageError) || error.code !== 'wrong-state' || triesLeft <= 1) throw error;
@@ -173,7 +173,7 @@ export async function findBySelector(house: House, call: CouchCall, database: Da
   const { docs } = await house.views.find(
     String(database.id),
     request as Parameters<House['views']['find']>[1],
-    call.request.gone,
+    call.request.life.ends,
   );
   return sendJson(call, 200, { docs, bookmark: 'nil' });
 }

@@ -12,6 +12,8 @@ export interface Visitor {
   readonly owns: readonly string[];
   readonly enters: readonly string[];
   readonly how: 'none' | 'basic' | 'cookie' | 'token';
+  /** Of the password that was shown. */
+  readonly passwordMark: string | null;
 }
 
 export const NOBODY: Visitor = {
@@ -22,6 +24,7 @@ export const NOBODY: Visitor = {
   owns: [],
   enters: [],
   how: 'none',
+  passwordMark: null,
 };
 
 /** Who has shown a password, now or at the begin of a session. An administrator of Pilotage is one here too. */
@@ -30,8 +33,8 @@ export async function visitorOf(
   how: 'basic' | 'cookie',
   accessOf: (name: string) => Promise<UserAccess>,
 ): Promise<Visitor> {
-  const { name, roles, role } = user;
-  const visitor = { ...NOBODY, name, roles, isAdmin: roles.includes('_admin'), how };
+  const { name, roles, role, passwordMark } = user;
+  const visitor = { ...NOBODY, name, roles, isAdmin: roles.includes('_admin'), how, passwordMark };
   if (role === null) return visitor;
   if (role === 'administrator') return { ...visitor, roles: [...new Set([...roles, '_admin'])], isAdmin: true };
   return { ...visitor, ...(await accessOf(name)) };

@@ -29,6 +29,18 @@ export async function identify(door: Door, request: FastifyRequest): Promise<Vis
   return cookie === undefined ? NOBODY : ((await door.sessions.visitor(cookie)) ?? NOBODY);
 }
 
+/**
+ * The visitor of a request that is open, as they are now; rejects where they would be refused. The password is not hashed
+ * again: it is right as long as it is the same. A cookie that grows old ends nothing that is open.
+ */
+export async function identifyAgain(door: Door, before: Visitor, request: FastifyRequest): Promise<Visitor> {
+  const { name, how, passwordMark } = before;
+  if (name === null || (how !== 'basic' && how !== 'cookie')) return identify(door, request);
+  const user = await door.users.find(name);
+  if (user?.passwordMark !== passwordMark) throw wrongPassword();
+  return visitorOf(user, how, door.accessOf);
+}
+
 /** Clients differ in how they send what is not ASCII: curl and couchdb-python as UTF-8, python-requests as Latin-1. */
 function textOf(bytes: Buffer): string {
   return bytes.toString(isUtf8(bytes) ? 'utf8' : 'latin1');
@@ -41,10 +53,13 @@ export async function withPassword(door: Door, name: string, password: string, a
     const user = await door.users.verify(name, password, address);
     return await visitorOf(user, 'basic', door.accessOf);
   } catch (error) {
-    if (error instanceof PilotageError && error.code === 'unauthenticated')
-      throw new CouchError(401, 'unauthorized', 'Name or password is incorrect.');
+    if (error instanceof PilotageError && error.code === 'unauthenticated') throw wrongPassword();
     throw error;
   }
+}
+
+function wrongPassword(): CouchError {
+  return new CouchError(401, 'unauthorized', 'Name or password is incorrect.');
 }
 
 function ofPrincipal(principal: Principal): Visitor {

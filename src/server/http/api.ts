@@ -70,7 +70,7 @@ function createHandlers(pool: Pool, couchdb: CouchdbDoor): Omit<Handlers, Others
         who,
         params.id,
         { seconds: query.waitSeconds ?? 0, finishedOnly: query.finishedOnly ?? false },
-        request.gone,
+        request.life.ends,
       ),
     submissions: ({ who, query }) => pool.submissions(who, query.project, query),
 
@@ -83,7 +83,7 @@ function createHandlers(pool: Pool, couchdb: CouchdbDoor): Omit<Handlers, Others
         who,
         params.id,
         { attempt: query.attempt, streams, follow: query.follow ?? false },
-        request.gone,
+        request.life.ends,
       );
       return reply.type('application/x-ndjson').send(Readable.from(toLines(pieces)));
     },
@@ -108,7 +108,8 @@ function createHandlers(pool: Pool, couchdb: CouchdbDoor): Omit<Handlers, Others
       return reply.code(204).send();
     },
     hostService: ({ who, params, body }) => pool.hostService(who, params, body),
-    pollService: ({ who, params, body, request }) => pool.pollService(who, hostOf(params, request), body, request.gone),
+    pollService: ({ who, params, body, request }) =>
+      pool.pollService(who, hostOf(params, request), body, request.life.ends),
     changeServiceJobs: ({ who, params, body, request }) =>
       pool.changeJobs(who, hostOf(params, request), body.changes) as Promise<ReplyOf<Routes['changeServiceJobs']>>,
     knownServiceJobs: async ({ who, params, body }) => ({ jobs: await pool.knownServiceJobs(who, params, body.jobs) }),
@@ -120,7 +121,7 @@ function createHandlers(pool: Pool, couchdb: CouchdbDoor): Omit<Handlers, Others
     workers: ({ who, query }) => pool.workers(who, query.all ?? false),
     register: ({ who, body }) => pool.register(who, body),
     exchange: ({ who, params, body, request }) =>
-      pool.exchange(who, params.session, sessionSecret(request), body, request.gone) as Promise<
+      pool.exchange(who, params.session, sessionSecret(request), body, request.life.ends) as Promise<
         ReplyOf<Routes['exchange']>
       >,
     leave: async ({ who, params, request }) => ({

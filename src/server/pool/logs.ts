@@ -54,13 +54,13 @@ async function* readPieces(
     if (wish.follow) await askWorker(parts, submission, idx);
     const changed = parts.signals.wait([logTopic(task), submissionTopic(submission)], 1000, ends);
     const found = await parts.store.getLogs({ submission, idx, attempt: wish.attempt ?? null });
-    if (!found) return;
+    if (!found || ends.aborted) return;
     if (found.attempt !== shown) offsets = new Map();
     shown = found.attempt;
     for (const log of found.logs) if (wish.streams.includes(log.stream)) yield* piecesOf(parts, log, offsets);
     const over =
       !wish.follow || isFinished(found.state) || (wish.attempt !== undefined && wish.attempt < found.attempt);
-    if (over || ends.aborted) {
+    if (over) {
       yield { end: { state: found.state, attempt: found.attempt } };
       return;
     }

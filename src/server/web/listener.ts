@@ -11,6 +11,7 @@ import type { Access } from '../access/access.ts';
 import type { Principal } from '../access/principal.ts';
 import { lazyValidation } from './lazy-validation.ts';
 import { toPilotageError, toProblem } from './problem.ts';
+import { createLife, type RequestLife } from './request-life.ts';
 import { shownAddress } from './shown-address.ts';
 
 declare module 'fastify' {
@@ -19,6 +20,7 @@ declare module 'fastify' {
     principal: Principal;
     /** Aborts when the client is gone. */
     gone: AbortSignal;
+    life: RequestLife;
   }
   interface FastifyContextConfig {
     /** Reached without a token. */
@@ -74,13 +76,16 @@ export function createListener(options: ListenerOptions): FastifyInstance {
   app.setValidatorCompiler(lazyValidation());
   app.decorateRequest('principal', null as unknown as Principal);
   app.decorateRequest('gone', null as unknown as AbortSignal);
+  app.decorateRequest('life', null as unknown as RequestLife);
   app.addHook('onRequest', async (request, reply) => {
     const gone = new AbortController();
     request.raw.once('error', () => gone.abort());
     reply.raw.once('close', () => gone.abort());
     request.gone = gone.signal;
+    request.life = createLife(options.access, request, reply);
     if (request.routeOptions.config.open === true) return;
     request.principal = await identify(request, options);
+    watch(request, options.access);
     if (request.principal.isBorrowed && options.relay) return options.relay(request.principal, request, reply);
   });
   app.addHook('onResponse', async (request, reply) => {
@@ -124,6 +129,13 @@ async function identify(request: FastifyRequest, { access, neighbour }: Listener
   if (!principal || token !== undefined) return access.authenticate(token, principal?.name ?? request.ip);
   if (request.routeOptions.config.forNeighbours === true) return principal;
   throw new PilotageError('forbidden', `a neighbour has no business at ${request.method} ${shownAddress(request.url)}`);
+}
+
+/** The credential of a task ends with its attempt, whatever becomes of people. */
+function watch(request: FastifyRequest, access: Access): void {
+  const { life, principal } = request;
+  const token = tokenOf(request);
+  if (principal.token && token !== undefined) life.watch(() => access.standing(token, principal));
 }
 
 /** A browser that is sent to a page asks its user for the token; a script of a page has its own way to ask. */

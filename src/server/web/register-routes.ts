@@ -36,7 +36,7 @@ export function registerRoutes<Table extends Readonly<Record<string, object>>>(
       handler: async (request, reply) => {
         const { params, query, body, principal } = request;
         const call = { who: principal, params, query, body, request, reply } as unknown as Call<Route>;
-        const answer = await handler(call).catch((error: unknown) => {
+        const answer = await request.life.inTime(handler(call)).catch((error: unknown) => {
           onError?.(request, `${route.method} ${route.path}`, error);
           throw error;
         });

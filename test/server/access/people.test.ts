@@ -167,6 +167,34 @@ describe.each(openStores())('access on %s', (_name, open) => {
       await waitUntil('the other server knows', async () => (await codeOf(as(bobs, other))) === 'unauthenticated');
     });
 
+    test('ends what is open, on every server of the database, and nothing else', async () => {
+      await add('anna');
+      await add('bob');
+      const other = serverOn(opened.store, () => now);
+      const project = named('p');
+      await server.grants.createProject(ROOT, project);
+      for (const name of ['anna', 'bob']) await server.grants.grant(ROOT, project, named(name));
+      const [annas, bobs] = [await login('anna'), await login('bob')];
+      const ended: string[] = [];
+      const watch = async (name: string, token: string, on: typeof server) => {
+        const who = await as(token, on);
+        on.access.whileOpen(
+          () => on.access.standing(token, who),
+          (over) => ended.push(`${name}: ${typeof over === 'string' ? over : over.message}`),
+        );
+      };
+      for (const on of [server, other]) await watch('anna', annas, on);
+      await server.grants.createProject(ROOT, named('q'));
+      await server.grants.revoke(ROOT, project, named('anna'));
+      await waitUntil('it has ended', () => ended.length === 2);
+      expect(ended).toEqual(['anna: less', 'anna: less']);
+      for (const on of [server, other]) await watch('bob', bobs, on);
+      for (const on of [server, other]) await watch('anna', annas, on);
+      await server.people.remove(ROOT, named('bob'), null);
+      await waitUntil('it has ended', () => ended.length === 4);
+      expect(ended[3]).toMatch(/^bob: the login of 'bob-\d+' is over/);
+    });
+
     test('is not remembered from a look that began before', async () => {
       await add('anna');
       const token = await login('anna');

@@ -52,6 +52,26 @@ describe.each(openStores())('people on %s', (_name, open) => {
   const mayOf = async (hash: string) => (await store.findToken({ hash }))?.user;
   const project = async (name: string, owner: string) => (await store.createProject({ name, owner })).id;
   const audit = () => entry('x');
+  const register = async (tokenId: number, projects: number[] | null) => {
+    const session = randomBytes(8).toString('hex');
+    await store.registerWorker({
+      ...{
+        session,
+        secretHash: 's',
+        tokenId,
+        name: session,
+        host: 'h',
+        pid: 1,
+        zone: null,
+        share: null,
+        version: '0',
+      },
+      ...{ kinds: ['command'], total: '{"cpus":1,"memory":0,"gpus":0,"named":{}}', labels: '{}', projects },
+      ...{ remainingSeconds: null, replaces: null, lease: LEASE },
+    });
+    return session;
+  };
+  const projectsOf = async (session: string) => (await store.findWorker(session))?.projects;
 
   describe('the first administrator', () => {
     test('is made once, without a password, and nobody of that name is made more than they are', async () => {
@@ -170,6 +190,16 @@ describe.each(openStores())('people on %s', (_name, open) => {
       expect(revoked?.revoked_at).not.toBeNull();
       expect(await written()).toContain('token.revoke');
     });
+
+    test('leaves its workers nothing to take when it is over, as a session that ends does', async () => {
+      await add(named('anna'));
+      const tokens = [await token(null), await token(named('anna'), 'session'), await token(null)];
+      const ids = tokens.map(({ row }) => row?.id as number);
+      const sessions = await Promise.all(ids.map((id) => register(id, null)));
+      await store.revokeToken({ id: ids[0] as number, user: null });
+      await store.setPersonPassword({ name: named('anna'), passwordHash: 'h2', hash: 'r', kept: null });
+      expect(await Promise.all(sessions.map(projectsOf))).toEqual(['[]', '[]', null]);
+    });
   });
 
   describe('a session', () => {
@@ -256,28 +286,8 @@ describe.each(openStores())('people on %s', (_name, open) => {
       const own = await project(named('own'), anna);
       const other = await project(named('other'), 'somebody');
       await store.grantProject({ projectId: other, user: anna, by: 'root' });
-      const register = async (tokenId: number, projects: number[] | null) => {
-        const session = randomBytes(8).toString('hex');
-        await store.registerWorker({
-          ...{
-            session,
-            secretHash: 's',
-            tokenId,
-            name: session,
-            host: 'h',
-            pid: 1,
-            zone: null,
-            share: null,
-            version: '0',
-          },
-          ...{ kinds: ['command'], total: '{"cpus":1,"memory":0,"gpus":0,"named":{}}', labels: '{}', projects },
-          ...{ remainingSeconds: null, replaces: null, lease: LEASE },
-        });
-        return session;
-      };
       const annas = await register((await token(anna)).row?.id as number, [own, other]);
       const others = await register((await token(null)).row?.id as number, [own, other]);
-      const projectsOf = async (session: string) => (await store.findWorker(session))?.projects;
       await store.revokeProject({ projectId: other, user: anna });
       expect(await projectsOf(annas)).toBe(JSON.stringify([own]));
       expect(await projectsOf(others)).toBe(JSON.stringify([own, other]));

@@ -3,6 +3,7 @@ import { sha256 } from '../secrets.ts';
 import { sql } from '../sql.ts';
 import { type AuditEntry, keepAudit } from './audit.ts';
 import { projectsOfUser } from './members.ts';
+import { stopClaims } from './stop-claims.ts';
 import type { Role } from './users.ts';
 
 /** `session`: what a login makes; `admin`: that of a server's data directory. */
@@ -109,8 +110,11 @@ export async function revokeToken(
     db,
     sql`update tokens set revoked_at = coalesce(revoked_at, ${db.now}) where id = ${input.id} ${own} returning ${COLUMNS}`,
   );
-  if (row) await keepAudit(db, input.audit);
-  return row ?? null;
+  if (!row) return null;
+  // That of the data directory is taken up again at the next start, with its workers.
+  if (row.kind !== 'admin') await stopClaims(db, [row.id]);
+  await keepAudit(db, input.audit);
+  return row;
 }
 
 /** A session is used: it goes on from now. */

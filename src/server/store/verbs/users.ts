@@ -1,5 +1,6 @@
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
+import { stopClaims } from './stop-claims.ts';
 
 /** Null: somebody of the CouchDB face alone. */
 export type Role = 'administrator' | 'regular';
@@ -63,6 +64,11 @@ export async function removeUser(db: Db, input: { name: string }): Promise<boole
 
 /** All sessions of a user but one. Returns how many ended. */
 export async function endSessions(db: Db, name: string, kept: number | null): Promise<number> {
-  return db.run(sql`update tokens set revoked_at = ${db.now}
-    where user_name = ${name} and kind = 'session' and revoked_at is null and expires_at > ${db.now} and id <> ${kept ?? 0}`);
+  const ended = await db.rows<{ id: number }>(sql`update tokens set revoked_at = ${db.now}
+    where user_name = ${name} and kind = 'session' and revoked_at is null and expires_at > ${db.now} and id <> ${kept ?? 0} returning id`);
+  await stopClaims(
+    db,
+    ended.map(({ id }) => id),
+  );
+  return ended.length;
 }
