@@ -3,6 +3,8 @@ export interface Guard {
   /** Seconds to wait, 0 while there is no reason to. */
   blockedFor(address: string): number;
   failed(address: string): void;
+  /** So many of late. */
+  failures(address: string): number;
 }
 
 const WINDOW_MS = 60_000;
@@ -16,6 +18,7 @@ export function createGuard(now: () => number, allowed = ALLOWED): Guard {
     return entry && now() - entry.since < WINDOW_MS ? entry : undefined;
   };
   return {
+    failures: (address) => recent(address)?.count ?? 0,
     blockedFor(address) {
       const entry = recent(address);
       return entry && entry.count >= allowed ? Math.ceil((entry.since + WINDOW_MS - now()) / 1000) : 0;

@@ -8,14 +8,23 @@ export interface Try {
 }
 
 export interface LoginGate {
-  /**
-   * Waits for the turn of a try that has to. Resolves with whether it had to; rejects with `too-many-failures` where too
-   * many wait already.
-   */
-  enter(one: Try): Promise<boolean>;
+  /** Waits for the turn of a try that has to. Rejects with `too-many-failures` where too many wait already. */
+  enter(one: Try): Promise<Entered>;
+  /** It would have to wait. */
+  isSlow(one: Try): boolean;
   failed(one: Try): void;
   passed(one: Try): void;
   tooMany(one: Try): PilotageError;
+}
+
+/** A try that is looked at. */
+export interface Entered {
+  /** It had to wait for its turn. */
+  readonly waited: boolean;
+  /** From a place from which that name was let in before. */
+  readonly isTrusted: boolean;
+  /** It was looked at: until then it counts as a failure. */
+  leave(): void;
 }
 
 /** Many pilots may share a name and an address with a wrong one. */
@@ -29,7 +38,7 @@ const MOST_TRUSTED = 10_000;
 /**
  * Slows guessing down: by the name and the address together, by the name from wherever, and by the address. The last
  * two do not hold for a place from which the name was let in before: whoever tries that name from elsewhere does not keep
- * its owner out.
+ * its owner out. Tries that are looked at just now count as failures.
  */
 export function createLoginGate(now: () => number): LoginGate {
   const byPlace = createSlowDown(now, FROM_ONE_PLACE);
@@ -58,14 +67,24 @@ export function createLoginGate(now: () => number): LoginGate {
   };
   return {
     tooMany,
+    isSlow: (one) => linesOf(one).some(({ line, key }) => line.blockedFor(key) > 0),
     async enter(one) {
+      const isTrusted = trusted.has(placeOf(one));
+      const entered: ReturnType<typeof linesOf> = [];
+      const leave = () => {
+        for (const { line, key } of entered.splice(0)) line.giveBack(key);
+      };
       let waited = false;
-      for (const { line, key } of linesOf(one)) {
-        const answer = await line.enter(key);
-        if (answer === 'full') throw tooMany(one);
+      for (const at of linesOf(one)) {
+        const answer = await at.line.enter(at.key);
+        if (answer === 'full') {
+          leave();
+          throw tooMany(one);
+        }
+        entered.push(at);
         waited ||= answer === 'waited';
       }
-      return waited;
+      return { waited, isTrusted, leave };
     },
     failed(one) {
       for (const { line, key } of linesOf(one)) line.failed(key);

@@ -3,8 +3,10 @@ import { PilotageError } from '../../ground/base/errors.ts';
 import { sha256 } from '../store/secrets.ts';
 import type { Store } from '../store/store.ts';
 import type { Role, UserRow } from '../store/verbs/users.ts';
-import { createLoginGate } from './login-gate.ts';
+import { createHashTurns } from './hash-turns.ts';
+import { createLoginGate, type Try } from './login-gate.ts';
 import { hashPassword, verifyPassword } from './passwords.ts';
+import { networkOf } from './slow-down.ts';
 
 export interface User {
   readonly name: string;
@@ -19,7 +21,7 @@ export interface Users {
   /**
    * Rejects with `unauthenticated`, the same for a wrong name and a wrong password, or with `too-many-failures` once that
    * name failed too often from that address (or from everywhere): then each try waits for its turn, and the right
-   * password is let in all the same.
+   * password is let in all the same. Rejects with `busy` where too many wait to be looked at.
    */
   verify(name: string, password: string, address: string): Promise<User>;
   find(name: string): Promise<User | undefined>;
@@ -42,24 +44,37 @@ export function createUsers(store: Store, monotonicMs: () => number, { onFailure
   const salt = randomBytes(16).toString('hex');
   const right = new Map<string, number>();
   const nobody = hashPassword(randomBytes(16).toString('hex'));
+  const turns = createHashTurns();
+  const examine = async (one: Try, password: string, stored: string | null) => {
+    const { waited, isTrusted, leave } = await gate.enter(one);
+    try {
+      const from = { network: networkOf(one.address), isTrusted };
+      // Also for a name that nobody has: the time tells nothing.
+      return { waited, fits: await turns.take(from, async () => verifyPassword(password, stored ?? (await nobody))) };
+    } finally {
+      leave();
+    }
+  };
+  const once = createOnce<Awaited<ReturnType<typeof examine>>>();
   return {
     async verify(name, password, address) {
       const row = await store.findUser({ name });
       const stored = row?.password_hash ?? null;
       const key = sha256(`${salt}\n${name}\n${password}\n${stored}`);
       if (row && stored !== null && (right.get(key) ?? 0) > monotonicMs()) return toUser(row);
-      const waited = await gate.enter({ name, address });
-      // Also for a name that nobody has: the time tells nothing.
-      const fits = await verifyPassword(password, stored ?? (await nobody));
+      const one = { name, address };
+      // Nobody waits for somebody else's turn.
+      const alike = gate.isSlow(one) ? `${key} ${networkOf(address)}` : key;
+      const { waited, fits } = await once(alike, () => examine(one, password, stored));
       if (!row || stored === null || !fits) {
-        gate.failed({ name, address });
+        gate.failed(one);
         onFailure?.(row ? name : null, address);
-        if (waited) throw gate.tooMany({ name, address });
+        if (waited) throw gate.tooMany(one);
         throw new PilotageError('unauthenticated', 'name or password is wrong');
       }
       if (right.size >= MOST_REMEMBERED) right.clear();
       right.set(key, monotonicMs() + REMEMBERED_MS);
-      gate.passed({ name, address });
+      gate.passed(one);
       return toUser(row);
     },
     async find(name) {
@@ -76,6 +91,20 @@ export function createUsers(store: Store, monotonicMs: () => number, { onFailure
         hash: randomBytes(16).toString('hex'),
       });
     },
+  };
+}
+
+/** Many pilots come with one password at once: what is being looked at is looked at for all of them, and is one try. */
+function createOnce<T>(): (key: string, act: () => Promise<T>) => Promise<T> {
+  const underWay = new Map<string, Promise<T>>();
+  return async (key, act) => {
+    for (let other = underWay.get(key); other; other = underWay.get(key)) {
+      const found = await other.catch(() => undefined);
+      if (found !== undefined) return found;
+    }
+    const own = act().finally(() => underWay.delete(key));
+    underWay.set(key, own);
+    return own;
   };
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hashPassword, verifyPassword } from '../../../src/server/access/passwords.ts';
 import { createUsers, type Users } from '../../../src/server/access/users.ts';
@@ -62,5 +63,30 @@ describe.each(openStores())('users on %s', (_name, open) => {
     expect((await fresh.verify('ada', 'right', '10.0.0.9')).name).toBe('ada');
     now += 61_000;
     expect(await refusal('ada', 'wrong', '10.0.0.9')).toMatch(/^unauthenticated/);
+  });
+
+  test('many wrong ones at once are not looked at before the first of them has failed', async () => {
+    await users.setPassword('burst', 'right');
+    const fresh = createUsers(opened.store, () => now);
+    const tries = Array.from({ length: 120 }, (_, i) =>
+      fresh.verify('burst', `guess ${i}`, '10.0.0.20').then(
+        () => 'let in',
+        (error: { code: string }) => error.code,
+      ),
+    );
+    // Those that wait for their turn, a second each, are not waited for here.
+    const answers = await Promise.all(tries.map((one) => Promise.race([one, pause(5000, 'waits', { ref: false })])));
+    const count = (what: string) => answers.filter((one) => one === what).length;
+    expect([count('unauthenticated'), count('let in')]).toEqual([20, 0]);
+    expect(count('waits') + count('too-many-failures')).toBe(100);
+    // The owner, who was elsewhere, is not kept out by what goes on there.
+    expect((await fresh.verify('burst', 'right', '10.0.0.21')).name).toBe('burst');
+  });
+
+  test('a crowd that comes with the right password at once is one try, wherever it comes from', async () => {
+    await users.setPassword('crowd', 'right');
+    const fresh = createUsers(opened.store, () => now);
+    const all = Array.from({ length: 300 }, (_, i) => fresh.verify('crowd', 'right', `10.1.${i % 150}.1`));
+    expect(new Set((await Promise.all(all)).map(({ name }) => name))).toEqual(new Set(['crowd']));
   });
 });
