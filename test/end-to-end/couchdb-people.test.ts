@@ -122,6 +122,22 @@ describe('users at the CouchDB face', () => {
     expect(await login('anna')).toBeTruthy();
   });
 
+  test('a token for a project that was deleted there is none for the next project of that name', async () => {
+    const { call } = clientOf(server);
+    await call(routes.createProject, { body: { name: 'pool' } });
+    const body = { name: 'robot', scopes: ['submit' as const, 'work' as const], projects: ['pool'] };
+    const robot = (await call(routes.createToken, { body })).token;
+    const status = async (request: string) => (await raw(server, request, { token: robot })).status;
+    expect(await status('GET /api/v1/projects/pool/usage')).toBe(200);
+    expect(await statusOf('carol', 'DELETE /pool')).toBe(200);
+    expect(await status('GET /api/v1/projects/pool/usage')).toBe(404);
+    await clientOf(server, await login('anna')).call(routes.createProject, { body: { name: 'pool' } });
+    expect(await status('GET /api/v1/projects/pool/usage')).toBe(404);
+    expect((await raw(server, 'GET /api/v1/tasks?project=pool', { token: robot })).status).toBe(404);
+    expect(await statusOf('any', 'GET /pool', undefined, robot)).toBe(403);
+    expect(await statusOf('carol', 'DELETE /pool')).toBe(200);
+  });
+
   test('what they do there to users and projects is written down', async () => {
     expect(await statusOf('carol', 'PUT /made-there')).toBe(201);
     const { entries } = await clientOf(server).call(routes.audit, { query: { user: 'carol' } });

@@ -3,14 +3,8 @@ import type { Store } from '../store/store.ts';
 import type { TokenRow } from '../store/verbs/tokens.ts';
 import type { Access } from './access.ts';
 import type { Audit } from './audit.ts';
-import {
-  isAdministrator,
-  type Principal,
-  requireAdministrator,
-  requirePerson,
-  requireProject,
-  type Scope,
-} from './principal.ts';
+import { findProject } from './find-project.ts';
+import { isAdministrator, type Principal, requireAdministrator, requirePerson, type Scope } from './principal.ts';
 
 export interface TokenFacts {
   readonly name: string;
@@ -45,6 +39,8 @@ export function createUserTokens({ store, access, audit }: UserTokensParts): Use
       const user = isAdministrator(who) ? (facts.user ?? null) : ownUser(who, facts);
       if (user !== null && facts.scopes.includes('admin')) await requireMayAdministrate(store, user);
       const { name, scopes, projects = null, expiresInSeconds = null } = facts;
+      // A token for a name that nothing has yet would be one for whoever takes that name.
+      for (const project of projects ?? []) await findProject(store, who, project);
       const detail = { user, scopes, projects, expiresInSeconds };
       const entry = audit.entry(who, 'token.create', name, detail);
       return access.createToken({ name, scopes, projects, expiresInSeconds, user, audit: entry });
@@ -64,10 +60,9 @@ function ownerFor(who: Principal): string | null {
   return isAdministrator(who) ? null : who.name;
 }
 
-function ownUser(who: Principal, { user, scopes, projects = [] }: TokenFacts): string {
+function ownUser(who: Principal, { user, scopes }: TokenFacts): string {
   if (scopes.includes('admin')) requireAdministrator(who);
   if (user !== undefined && user !== null && user !== who.name) requireAdministrator(who);
-  for (const project of projects) requireProject(who, project);
   return who.name;
 }
 

@@ -283,6 +283,8 @@ describe.each(openStores())('access on %s', (_name, open) => {
       expect((await make({ user: named('anna') })).row.user_name).toBe(named('anna'));
       expect(await codeOf(make({ user: named('nobody') }))).toBe('not-found');
       expect(await codeOf(make({ user: named('anna'), scopes: ['admin'] }))).toBe('bad-request');
+      // Whoever made a project of that name later would have a token of theirs about.
+      expect(await codeOf(make({ projects: [named('not-yet')] }))).toBe('not-found');
       const limited = { ...ROOT, projects: ['default'] };
       expect(await codeOf(server.tokens.create(limited, { name: 't', scopes: ['admin'] }))).toBe('forbidden');
     });

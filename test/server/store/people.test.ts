@@ -191,6 +191,27 @@ describe.each(openStores())('people on %s', (_name, open) => {
       expect(await written()).toContain('token.revoke');
     });
 
+    test('that names a project stays with it under another name, and is none for who takes the name', async () => {
+      const [pool, other] = [named('pool'), named('other')];
+      const id = await project(pool, 'somebody');
+      await project(other, 'somebody');
+      const hash = sha256(randomBytes(16).toString('hex'));
+      const projects = JSON.stringify([other, pool]);
+      const facts = { name: 't', kind: 'token' as const, user: null, scopes: '["read"]', expiresInMs: null };
+      await store.createToken({ ...facts, hash, projects });
+      const opens = async () => JSON.parse((await store.findToken({ hash }))?.projects ?? 'null');
+      await store.renameProject({ projectId: id, name: `${pool}@deleted-${id}` });
+      expect(await opens()).toEqual([other, `${pool}@deleted-${id}`]);
+      await project(pool, 'somebody else');
+      await store.createProject({ name: other, owner: 'somebody' });
+      expect(await opens()).toEqual([other, `${pool}@deleted-${id}`]);
+      // Also one that named a project which is long gone.
+      const old = sha256(randomBytes(16).toString('hex'));
+      await store.createToken({ ...facts, hash: old, projects: JSON.stringify([named('gone')]) });
+      await project(named('gone'), 'somebody else');
+      expect((await store.findToken({ hash: old }))?.projects).toBe('[]');
+    });
+
     test('leaves its workers nothing to take when it is over, as a session that ends does', async () => {
       await add(named('anna'));
       const tokens = [await token(null), await token(named('anna'), 'session'), await token(null)];

@@ -2,6 +2,7 @@ import { MONITOR_DESIGN, MONITOR_ID } from '../../core/monitor-design.ts';
 import { type Db, firstRow } from '../db.ts';
 import { md5 } from '../document-rows.ts';
 import { sql } from '../sql.ts';
+import { renameInTokens } from './token-projects.ts';
 
 /** The views that every pool has from the start; who deleted or changed them is not contradicted. */
 export async function addMonitor(db: Db, input: { projectId: number }): Promise<void> {
@@ -42,7 +43,13 @@ async function setMaxLock(db: Db, projectId: number, ms: number | null, usualMs:
       where session_id like 'couchdb-%' and projects = ${JSON.stringify([projectId])} and state = 'alive'`);
 }
 
-/** Its own name is free for another one. */
+/** Its own name is free for another one; its tokens stay with it. */
 export async function renameProject(db: Db, input: { projectId: number; name: string }): Promise<void> {
+  const before = await firstRow<{ name: string }>(
+    db,
+    sql`select name from projects where id = ${input.projectId} ${db.lock.rows}`,
+  );
+  if (!before) return;
   await db.run(sql`update projects set name = ${input.name} where id = ${input.projectId}`);
+  await renameInTokens(db, before.name, input.name);
 }

@@ -6,6 +6,7 @@ import { toRecord } from '../dump/to-record.ts';
 import { joinSql, type Sql, sql } from '../sql.ts';
 import { IMPORTING, type ProjectRow } from './projects.ts';
 import { queueOf } from './submissions.ts';
+import { renameInTokens } from './token-projects.ts';
 
 /**
  * A project that is brought in is a project with a name that nobody can ask for, and submissions that are still loading:
@@ -123,6 +124,8 @@ export async function finishImport(
   if (missing !== undefined) return { kind: 'missing', digest: missing };
   const tasks = await openAll(db, projectId);
   await db.run(sql`update projects set name = ${name}, created_at = ${db.now} where id = ${projectId}`);
+  // Tokens that say this name mean one that was there before.
+  await renameInTokens(db, name, null);
   await db.run(sql`delete from holds where id = ${input.id}`);
   const count = async (of: Sql): Promise<number> => Number((await firstRow<{ n: number }>(db, of))?.n ?? 0);
   return {

@@ -2,6 +2,7 @@ import { countsOfProjects } from '../counts.ts';
 import { type Db, firstRow } from '../db.ts';
 import { sql } from '../sql.ts';
 import { type AuditEntry, keepAudit } from './audit.ts';
+import { renameInTokens } from './token-projects.ts';
 
 /** How the name of a project begins that is being imported. */
 export const IMPORTING = '@import/';
@@ -31,7 +32,11 @@ export async function createProject(
   const made = await db.run(
     sql`insert into projects (name, owner, created_at) values (${input.name}, ${input.owner}, ${db.now}) on conflict (name) do nothing`,
   );
-  if (made > 0) await keepAudit(db, input.audit);
+  if (made > 0) {
+    // Tokens that say this name mean one that was there before.
+    await renameInTokens(db, input.name, null);
+    await keepAudit(db, input.audit);
+  }
   const row = await firstRow<ProjectRow>(db, sql`select * from projects where name = ${input.name}`);
   return { ...(row as ProjectRow), made: made > 0 };
 }
