@@ -3,7 +3,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { routes } from '../../src/ground/protocol/routes.ts';
 import type { ShareView } from '../../src/ground/protocol/share.ts';
-import { clientOf } from '../support/api.ts';
+import { clientOf, handWorker } from '../support/api.ts';
 import { startServer } from '../support/running-server.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { waitUntil } from '../support/wait-until.ts';
@@ -145,4 +145,28 @@ test('administrators give weights and storage, which the audit log tells; what i
     ['anna', { weight: 2.5 }],
     ['anna', { storageLimit: 10_240 }],
   ]);
+});
+
+test('why does not count on workers that take no tasks of its project', async () => {
+  await using server = await startServer();
+  const admin = clientOf(server);
+  const login = async (name: string) => {
+    await admin.call(routes.addUser, { body: { name, password: PASSWORD } });
+    return clientOf(server, (await admin.call(routes.login, { body: { user: name, password: PASSWORD } })).token);
+  };
+  const [ann, bob] = [await login('ann'), await login('bob')];
+  await ann.call(routes.createProject, { body: { name: 'anns' } });
+  await bob.call(routes.createProject, { body: { name: 'bobs' } });
+  await handWorker(ann, 'anns-worker');
+  const steps = [{ spec: { command: ['true'] } }];
+  const id = (await bob.call(routes.submit, { body: { project: 'bobs', steps } })).submissions[0]?.id;
+  const reasons = async () => (await bob.call(routes.why, { params: { id: `${id}.1` } })).reasons;
+  expect(await reasons()).toMatchObject([
+    {
+      code: 'no-worker-for-project',
+      text: expect.stringContaining("none of 1 worker takes tasks of project 'bobs': start one with 'pilotage worker'"),
+    },
+  ]);
+  await handWorker(bob, 'bobs-worker');
+  expect(await reasons()).toMatchObject([{ code: 'workers-busy', numbers: { able: 1, workers: 1 } }]);
 });

@@ -22,17 +22,23 @@ export async function ofQueued(parts: Parts, who: Principal, row: TaskDetailRow)
 }
 
 function toAble(worker: WorkerRow) {
-  return { facts: workerFacts(worker), projects: worker.projects === null ? null : JSON.parse(worker.projects) };
+  return { facts: workerFacts(worker), projects: projectsOf(worker) };
+}
+
+/** Ids; null is all. */
+function projectsOf({ projects }: WorkerRow): readonly number[] | null {
+  return projects === null ? null : JSON.parse(projects);
 }
 
 type Shares = (able: readonly WorkerRow[]) => Reason[];
 
 async function ofWorkers(parts: Parts, row: TaskDetailRow, shares: Shares): Promise<Reason[]> {
   const shape = parseShapeKey(row.shape);
-  const alive = (await parts.store.listWorkers({ all: false })).filter((worker) => worker.state === 'alive');
-  if (shape.kind === 'site') return ofSiteJob(shape, alive.map(workerFacts));
-  // In the name of clients of the CouchDB face, which claim nothing by themselves, there are workers too.
-  const rows = alive.filter((worker) => worker.batch_hold === 0 && !workerFacts(worker).kinds.includes('token'));
+  const all = (await parts.store.listWorkers({ all: false })).filter((worker) => worker.state === 'alive');
+  const alive = all.filter((worker) => projectsOf(worker)?.includes(row.project_id) ?? true);
+  if (shape.kind === 'site') return ofSiteJob(shape, row.project, { own: alive.map(workerFacts), all });
+  const rows = alive.filter(isWorker);
+  const others = all.filter(isWorker).length - rows.length;
   const working = rows.filter((worker) => worker.instruction === 'work');
   const before = await parts.store.queuedBefore({ submission: row.submission_id, priority: row.priority });
   const place: Reason[] =
@@ -51,17 +57,7 @@ async function ofWorkers(parts: Parts, row: TaskDetailRow, shares: Shares): Prom
   ];
   const able = working.filter((worker) => fits(shape, workerFacts(worker)));
   if (shape.kind === 'payload' && able.length === 0) return [NO_CLIENT, ...pilots, ...place, ...lossesOf(row)];
-  if (rows.length === 0) {
-    return [
-      {
-        code: 'no-workers',
-        text: "no worker is there: start one with 'pilotage worker', or the server with --workers N",
-        numbers: { workers: 0 },
-      },
-      ...pilots,
-      ...place,
-    ];
-  }
+  if (rows.length === 0) return [others > 0 ? noneTakes(row.project, others) : NO_WORKERS, ...pilots, ...place];
   if (able.length === 0)
     return [...impossible(shape, working.map(workerFacts), rows.length - working.length), ...pilots, ...place];
   const busy = able.filter((worker) => worker.running > 0).length;
@@ -80,6 +76,25 @@ async function ofWorkers(parts: Parts, row: TaskDetailRow, shares: Shares): Prom
   ];
 }
 
+/** In the name of clients of the CouchDB face, which claim nothing by themselves, there are workers too. */
+function isWorker(worker: WorkerRow): boolean {
+  return worker.batch_hold === 0 && !workerFacts(worker).kinds.includes('token');
+}
+
+const NO_WORKERS: Reason = {
+  code: 'no-workers',
+  text: "no worker is there: start one with 'pilotage worker', or the server with --workers N",
+  numbers: { workers: 0 },
+};
+
+function noneTakes(project: string, others: number): Reason {
+  return {
+    code: 'no-worker-for-project',
+    text: `none of ${others} ${others === 1 ? 'worker' : 'workers'} takes tasks of project '${project}': start one with 'pilotage worker' as somebody who may enter it, or with a token that is good for it`,
+    numbers: { others },
+  };
+}
+
 const NO_CLIENT: Reason = {
   code: 'no-client',
   text: 'it has no command for our workers: a program that takes such tasks by itself has to come, a PiCaS pilot or one of your own',
@@ -87,21 +102,34 @@ const NO_CLIENT: Reason = {
 };
 
 /** A job for a site waits for the agent that serves it. */
-function ofSiteJob(shape: Shape, workers: readonly WorkerFacts[]): Reason[] {
+function ofSiteJob(
+  shape: Shape,
+  project: string,
+  { own, all }: { readonly own: readonly WorkerFacts[]; readonly all: readonly WorkerRow[] },
+): Reason[] {
   const site =
     Object.keys(shape.labels)
       .find((label) => label.startsWith('site:'))
       ?.slice('site:'.length) ?? '';
-  const able = workers.filter((worker) => fits(shape, worker)).length;
+  const able = own.filter((worker) => fits(shape, worker)).length;
   if (able > 0)
     return [
       { code: 'agent-busy', text: `the agent that serves site '${site}' will take it in a moment`, numbers: { able } },
+    ];
+  const others = all.filter((worker) => fits(shape, workerFacts(worker))).length;
+  if (others > 0)
+    return [
+      {
+        code: 'no-agent-for-project',
+        text: `the agent that serves site '${site}' takes no jobs of project '${project}': run 'pilotage agent' as somebody who may log in there and enter the project`,
+        numbers: { others },
+      },
     ];
   return [
     {
       code: 'no-agent',
       text: `no agent is there that serves site '${site}': run 'pilotage agent' as the user who may log in there ('pilotage site show ${site}' says whether it knows the site)`,
-      numbers: { agents: workers.filter(({ kinds }) => kinds.includes('site')).length },
+      numbers: { agents: own.filter(({ kinds }) => kinds.includes('site')).length },
     },
   ];
 }
