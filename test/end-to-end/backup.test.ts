@@ -147,6 +147,9 @@ describe('a backup that is taken while tasks run', () => {
     expect(readFileSync(path.join(data, 'admin-token'), 'utf8')).not.toBe(
       readFileSync(path.join(server.data, 'admin-token'), 'utf8'),
     );
+    // The old server's token is no administrator's here.
+    const old = await copy.run(['--token-file', path.join(server.data, 'admin-token'), 'whoami']);
+    expect([old.code === 0, old.stdout]).toEqual([false, '']);
     await copy.run(['retry', String(id)]);
     await waitUntil('the copy runs them when it is told to', async () =>
       (await tasksOf(copy, id)).every(({ state }) => state === 'succeeded'),
@@ -519,7 +522,10 @@ describe('a project', () => {
     await submitted(server, ['--output', 'out.txt', '--wait', '--', 'sh', '-c', 'seq 20000 > out.txt']);
     const file = path.join(temporaryDirectory(), 'default.zip');
     await server.json(['project', 'export', 'default', file]);
+    const borrowed = await server.run(['project', 'import', file, '@some/name']);
+    expect([borrowed.code, borrowed.stderr]).toEqual([2, expect.stringContaining("begin with '@'")]);
     const refused = await server.run(['project', 'import', file, 'small', '--quota', '10KiB']);
+    expect(refused.stderr).toContain('a larger --quota');
     expect(refused.stderr).toContain('do not fit');
     const projects = await clientOf(server).call(routes.projects);
     expect(projects.map(({ name }) => name)).not.toContain('small');

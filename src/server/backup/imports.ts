@@ -71,8 +71,12 @@ export function createImports(parts: Parts, faultOfJson: Numbers['faultOfJson'])
   return {
     async start(who, { project, quotaBytes }) {
       requireAdministrator(who);
-      if (project.startsWith(IMPORTING) || (await store.listProjects()).some(({ name }) => name === project))
-        throw taken(project);
+      if (project.startsWith('@'))
+        throw new PilotageError(
+          'bad-request',
+          "names that begin with '@' are for what comes from elsewhere: take another one",
+        );
+      if ((await store.listProjects()).some(({ name }) => name === project)) throw taken(project);
       const id = randomUUID();
       await store.beginImport({ id, owner: who.name, quotaBytes: quotaBytes ?? null, forMs: HOLD_MS });
       return { id, place: IMPORTING + id, holdSeconds: HOLD_MS / 1000 };

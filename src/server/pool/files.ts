@@ -6,7 +6,7 @@ import { PilotageError } from '../../ground/base/errors.ts';
 import { formatSize } from '../../ground/base/size.ts';
 import { type Principal, requireScope } from '../access/principal.ts';
 import type { Received } from '../blobs/blobs.ts';
-import type { ProjectRow } from '../store/verbs/projects.ts';
+import { IMPORTING, type ProjectRow } from '../store/verbs/projects.ts';
 import type { Quota } from '../store/verbs/quotas.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
@@ -62,6 +62,11 @@ async function roomOf(parts: Parts, { id, project }: { id: number; project: stri
 }
 
 function overQuota(project: string, { quotaBytes, bytes, user }: Quota, more: number) {
+  if (project.startsWith(IMPORTING) && user === undefined)
+    return new PilotageError(
+      'over-quota',
+      `the files of the export do not fit: with --quota the project may keep ${formatSize(quotaBytes)}, has ${formatSize(bytes)} of them already, and ${formatSize(more)} more were to come. Import it again with a larger --quota`,
+    );
   if (user !== undefined)
     return new PilotageError(
       'over-quota',

@@ -1,8 +1,16 @@
-import type { Terms } from '../../ground/protocol/peer.ts';
 import type { Shape } from '../core/shape.ts';
 import type { PeerRow } from '../store/verbs/peers.ts';
 import type { Parts } from './parts.ts';
 import type { Reason } from './why-reason.ts';
+
+/** What one lends the other, as two servers tell each other; what is left out is not narrowed. */
+interface Terms {
+  readonly share?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly hours?: readonly string[];
+  readonly projects?: readonly string[];
+  readonly send?: readonly string[];
+}
 
 interface Sorted {
   readonly trusted: readonly PeerRow[];

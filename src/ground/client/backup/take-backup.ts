@@ -37,8 +37,7 @@ export interface BackupTaken {
 export async function takeBackup(wish: BackupWish): Promise<BackupTaken> {
   const { directory } = wish;
   try {
-    await makeDirectories(path.join(directory, 'blobs'), 0o700);
-    const place = await newPlace(directory, wish.now);
+    // Who may not make one leaves nothing behind.
     const started = await wish.client.call(backupCalls.startBackup);
     const source: CopySource = {
       client: wish.client,
@@ -46,6 +45,8 @@ export async function takeBackup(wish: BackupWish): Promise<BackupTaken> {
       ...(wish.patience ? { patience: wish.patience } : {}),
     };
     try {
+      await makeDirectories(path.join(directory, 'blobs'), 0o700);
+      const place = await newPlace(directory, wish.now);
       return await fill(wish, { place, source, started });
     } finally {
       await wish.client
