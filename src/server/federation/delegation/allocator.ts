@@ -46,6 +46,8 @@ const BETWEEN_MS = 10;
 const GIVE_BACK_MS = 5000;
 const LEAST_PATIENCE_MS = 400;
 const MOST_PATIENCE_MS = 3000;
+/** After an answer with nothing, doubled up to the second; after one that came late from there on. */
+const SHORT_REST_MS = 60;
 const FIRST_REST_MS = 500;
 const LONGEST_REST_MS = 30_000;
 /** Work that others pass on takes another round trip or two. */
@@ -68,7 +70,8 @@ export function startAllocator({ parts, lenders, asks, isLeader }: AllocatorOpti
 
   const isResting = (id: string): boolean => (rests.get(id)?.until ?? 0) > performance.now();
   const rest = (id: string, isLate: boolean): void => {
-    const ms = isLate ? Math.min(LONGEST_REST_MS, (rests.get(id)?.ms ?? FIRST_REST_MS / 2) * 2) : FIRST_REST_MS;
+    const twice = 2 * (rests.get(id)?.ms ?? SHORT_REST_MS / 2);
+    const ms = isLate ? Math.min(LONGEST_REST_MS, Math.max(FIRST_REST_MS, twice)) : Math.min(FIRST_REST_MS, twice);
     rests.set(id, { until: performance.now() + ms, ms });
   };
 
@@ -76,6 +79,8 @@ export function startAllocator({ parts, lenders, asks, isLeader }: AllocatorOpti
     await giveBack();
     const able = lenders().filter(({ demand, terms }) => demand.length > 0 && isLent(terms, minuteOfDay()));
     if (able.length === 0) return;
+    // Looked at before the pool: what is stored meanwhile counts twice rather than not at all.
+    const arriving = new Map(able.map(({ id, borrower }) => [id, [...borrower.arriving()]]));
     const [supply, load] = await Promise.all([store.findSupply(), store.borrowedLoad()]);
     const offered: Offered[] = [
       ...supply.idle.map(toOffered),
@@ -84,13 +89,14 @@ export function startAllocator({ parts, lenders, asks, isLeader }: AllocatorOpti
     const waiting = load.flatMap(({ key, queued }) =>
       Array(Math.min(Number(queued), MAX_BATCH)).fill(parseShapeKey(key)),
     );
+    waiting.push(...[...arriving.values()].flat());
     // However many they come from: who comes first is asked first for what is fetched ahead too.
     const rate = able.reduce((sum, { borrower }) => sum + borrower.rate(), 0);
     for (const lender of able) {
       if (isResting(lender.id)) continue;
       const aheadOf = aheadFor(lender, rate);
       const free = without(ahead(offered, aheadOf, lender.demand), waiting);
-      const share = shareOf(lender, supply.cpus, load);
+      const share = Math.max(0, shareOf(lender, supply.cpus, load) - cpusOf(arriving.get(lender.id) ?? []));
       const mine = limited(offersFor(lender.id, free, lender), share + aheadOf);
       if (mine.length === 0) continue;
       const brought = await ask(lender, mine);
@@ -186,6 +192,10 @@ function shareOf(
     .filter(({ peer_id: peer }) => peer === id)
     .reduce((sum, { key, queued, running }) => sum + parseShapeKey(key).cpus * (Number(queued) + Number(running)), 0);
   return Math.max(0, Math.floor(terms.share * cpus) - taken);
+}
+
+function cpusOf(shapes: readonly Shape[]): number {
+  return shapes.reduce((sum, { cpus }) => sum + cpus, 0);
 }
 
 function minuteOfDay(): number {

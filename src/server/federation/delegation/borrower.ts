@@ -43,8 +43,10 @@ export interface BorrowerOptions {
 }
 
 export interface Borrower {
-  /** Asks for tasks that fit into these; resolves with what they ask for once they are in our pool. */
+  /** Asks for tasks that fit into these; resolves with what they ask for once they came. */
   ask(bins: readonly Bin[], waitSeconds: number): Promise<Shape[]>;
+  /** What those ask for that came and are not in our pool yet: more may be asked for meanwhile. */
+  arriving(): readonly Shape[];
   /** Tasks that ended of late, a second. */
   rate(): number;
   /** The neighbour's clock does not matter: leaves it at once, and ends nothing. */
@@ -70,8 +72,6 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const held = createHeldTasks();
   const stopped = new AbortController();
   let grant: Grant | undefined;
-  /** What an answer brought is not in the pool yet, where it is counted. */
-  let isTakingIn = false;
   let tellRoom = (): void => undefined;
   let drops: Promise<void> = Promise.resolve();
 
@@ -117,8 +117,9 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       incoming.release(claim);
       return task.attempt;
     }
-    grant?.shapes.push(toShape(spec as Parameters<typeof toShape>[0]));
-    incoming.add({ claim, spec });
+    const shape = toShape(spec as Parameters<typeof toShape>[0]);
+    grant?.shapes.push(shape);
+    incoming.add({ claim, spec }, shape);
     return task.attempt;
   };
 
@@ -169,11 +170,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       const over = grant;
       if (!over?.isTaken) return;
       grant = undefined;
-      isTakingIn = true;
-      void incoming.settled().then(() => {
-        isTakingIn = false;
-        over.done.resolve(over.shapes);
-      });
+      over.done.resolve(over.shapes);
     },
     settled: (task, attempt) => {
       if (held.leave({ task, attempt })) away.soon();
@@ -227,7 +224,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
 
   return {
     ask(bins, waitSeconds) {
-      if (grant?.isTaken || isTakingIn) return Promise.resolve([]);
+      if (grant?.isTaken) return Promise.resolve([]);
       // What an earlier one asked for, and nobody sent out, is asked for no longer.
       grant?.done.resolve([]);
       const made: Grant = { bins, waitSeconds, done: Promise.withResolvers(), shapes: [], isTaken: false };
@@ -235,6 +232,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       tellRoom();
       return made.done.promise;
     },
+    arriving: incoming.arriving,
     rate: ends.rate,
     async stop() {
       stopped.abort();

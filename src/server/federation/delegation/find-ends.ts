@@ -23,6 +23,9 @@ export interface Ends {
 const WHOLE_LOOK_MS = 1000;
 const AT_ONCE = 500;
 const RATE_MS = 5000;
+/** So many tell the rate before that time is over; a few ends are no rate yet. */
+const MANY = 100;
+const LEAST_SPAN_MS = 1000;
 
 /** Finds what ended: by the numbers of changes, and now and then by looking at all, because these may come out of order. */
 export function createEnds({ parts, peerId, held, onEnds, onWholeLook }: EndsOptions): Ends {
@@ -61,9 +64,11 @@ export function createEnds({ parts, peerId, held, onEnds, onWholeLook }: EndsOpt
       if (isWhole) await onWholeLook(found);
     },
     rate() {
-      const since = performance.now() - RATE_MS;
-      while (times.length > 0 && (times[0] as number) < since) times.shift();
-      return times.length / (RATE_MS / 1000);
+      const now = performance.now();
+      const old = times.findIndex((time) => time >= now - RATE_MS);
+      times.splice(0, old < 0 ? times.length : old);
+      const spanMs = times.length < MANY ? RATE_MS : Math.max(LEAST_SPAN_MS, now - (times[0] ?? now));
+      return (1000 * times.length) / spanMs;
     },
   };
 }

@@ -1,5 +1,6 @@
 import { messageOf } from '../../../ground/base/errors.ts';
 import type { Claim } from '../../../ground/protocol/exchange.ts';
+import type { Shape } from '../../core/shape.ts';
 import type { Parts } from '../../pool/parts.ts';
 import type { PeerRow } from '../../store/verbs/peers.ts';
 import type { Identity } from '../identity.ts';
@@ -20,7 +21,9 @@ export interface TakeInOptions {
 }
 
 export interface TakeIn {
-  add(taken: Taken): void;
+  add(taken: Taken, shape: Shape): void;
+  /** What was added and is not in the pool yet, where it is counted. */
+  arriving(): readonly Shape[];
   /** The neighbour gets it back as it came. */
   release(claim: Claim): void;
   /** Resolves when all that was added is on disk, or released. */
@@ -31,6 +34,7 @@ export interface TakeIn {
 export function createTakeIn({ parts, identity, peer, held, mayLookAfter, onDrop }: TakeInOptions): TakeIn {
   const { store, log, signals } = parts;
   let incoming: Taken[] = [];
+  let arriving: Shape[] = [];
   let flushing: Promise<void> = Promise.resolve();
 
   const release = ({ task, attempt, secret }: Claim): void => {
@@ -42,6 +46,10 @@ export function createTakeIn({ parts, identity, peer, held, mayLookAfter, onDrop
     const isOurs = await mayLookAfter();
     const taken = incoming;
     incoming = [];
+    await keep(taken, isOurs);
+    arriving = arriving.slice(taken.length);
+  };
+  const keep = async (taken: readonly Taken[], isOurs: boolean): Promise<void> => {
     // Nobody would hear how these ended. The neighbour sees that they are not held, and gives them again.
     if (!isOurs) return;
     const groups = toGroups(taken, peer(), identity);
@@ -64,10 +72,12 @@ export function createTakeIn({ parts, identity, peer, held, mayLookAfter, onDrop
   };
 
   return {
-    add(taken) {
+    add(taken, shape) {
       incoming.push(taken);
+      arriving.push(shape);
       if (incoming.length === 1) flushing = flushing.then(flush);
     },
+    arriving: () => arriving,
     release,
     settled: () => flushing,
   };
