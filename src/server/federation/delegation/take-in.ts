@@ -52,8 +52,8 @@ export function createTakeIn({ parts, identity, peer, held, mayLookAfter, onDrop
   const keep = async (taken: readonly Taken[], isOurs: boolean): Promise<void> => {
     // Nobody would hear how these ended. The neighbour sees that they are not held, and gives them again.
     if (!isOurs) return;
-    const groups = toGroups(taken, peer(), identity);
     try {
+      const groups = toGroups(taken, peer(), identity);
       const ids = await store.borrowTasks({ groups });
       for (const [i, group] of groups.entries())
         for (const one of group.tasks) {
