@@ -8,7 +8,10 @@ import type { Look } from '../access/open-requests.ts';
  * what goes on all the same (a long download, say) is cut off. What is neither waiting nor streaming ends by itself.
  */
 export interface RequestLife {
-  /** Whoever takes it waits: nothing that is answered after it aborted is sent. Not for calls that change anything. */
+  /**
+   * Whoever takes it waits: nothing that is answered after it aborted is sent. Not for calls that change anything, unless they
+   * may be repeated: what an exchange of a worker gave out is given again, or taken back.
+   */
   readonly ends: AbortSignal;
   /** From now on whoever asks is looked at anew, until the answer is sent. */
   watch(look: Look): void;
