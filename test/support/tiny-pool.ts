@@ -226,14 +226,16 @@ export async function startTinyPool(host = '127.0.0.1'): Promise<TinyPool> {
     }
     const deadline = Date.now() + body.waitSeconds * 1000;
     for (;;) {
-      const held = new Set(body.held.map((item) => item.task));
-      const drop = body.held.filter((item) => session.dropped.has(item.task));
+      const isCompared = body.unsure || [...session.dropped].some((task) => session.given.has(task));
+      const listHeld = body.held === undefined && isCompared === true;
+      const held = new Set(body.held?.map((item) => item.task) ?? session.given);
+      const drop = body.held?.filter((item) => session.dropped.has(item.task)) ?? [];
       const again = [...session.given].flatMap((task) =>
         held.has(task) || !pool.running.has(task) ? [] : [pool.running.get(task) as PoolTask],
       );
       const most = Math.max(0, Math.min(body.maxClaims, body.free.cpus + (body.ahead ?? 0) - again.length, pool.most));
       const superseded = session.number > body.number;
-      const fresh = superseded ? [] : pool.queue.splice(0, most);
+      const fresh = superseded || listHeld ? [] : pool.queue.splice(0, most);
       for (const task of fresh) {
         pool.running.set(task.claim.task, task);
         session.given.add(task.claim.task);
@@ -241,7 +243,10 @@ export async function startTinyPool(host = '127.0.0.1'): Promise<TinyPool> {
       for (const { task } of drop) session.given.delete(task);
       const given = superseded ? [] : [...again, ...fresh];
       const news =
-        answers.length + given.length + drop.length > 0 || pool.instruction !== 'work' || pool.followSeconds > 0;
+        listHeld ||
+        answers.length + given.length + drop.length > 0 ||
+        pool.instruction !== 'work' ||
+        pool.followSeconds > 0;
       if (news || superseded || Date.now() >= deadline || request.socket.destroyed) {
         const specs = Object.fromEntries(given.map((task) => [task.claim.task.split('.')[0], task.spec]));
         return {
@@ -250,6 +255,7 @@ export async function startTinyPool(host = '127.0.0.1'): Promise<TinyPool> {
           specs,
           drop: drop.map(({ task, attempt }) => ({ task, attempt })),
           instruction: pool.instruction,
+          ...(listHeld ? { listHeld } : {}),
           followSeconds: pool.followSeconds,
           heartbeatSeconds: pool.heartbeatSeconds,
           leaseSeconds: pool.heartbeatSeconds * 2,

@@ -8,7 +8,8 @@
  *        └───session-ended──────┘         no answer: back off, forever; programs go on
  *
  * Nothing is repeated under an old number: whatever an unanswered exchange carried goes into the next one, and claims
- * that a lost reply brought are not among what that one lists as held, so the server gives them again.
+ * that a lost reply brought are not among what that one lists as held, so the server gives them again. A long list goes
+ * along only now and then, when the server asks for it, and until an exchange with it is answered after one was not.
  *
  * It is one closure of some 350 lines because all of it turns around one small state (session, in flight, held).
  */
@@ -69,6 +70,7 @@ export interface Claimant {
 interface InFlight {
   readonly number: number;
   readonly room: Room;
+  readonly isListed: boolean;
   readonly sent: readonly Held[];
   readonly logs: readonly LogChunk[];
   readonly abort: AbortController;
@@ -78,6 +80,9 @@ interface InFlight {
 const MAX_BODY_BYTES = 8 * 1024 * 1024;
 /** An attempt that ran for so long is worth an fsync at once; a shorter one only if its answer takes long. */
 const PRECIOUS_SECONDS = 1;
+/** A longer list of what is held goes along at most so often, unless there is a reason. */
+const SHORT_LIST = 100;
+const LIST_EVERY_MS = 1000;
 /** While programs run, a poll is opened so long after the last answer: very short ones report sooner than that. */
 const POLL_DELAY_MS = 10;
 const PATIENCE_MS = 10;
@@ -94,7 +99,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   const { client, executor, spool, log } = options;
   const held = createHeldTable(now);
   const specs = createSpecCache();
-  const output = createLogOutbox(held, MAX_BODY_BYTES / 4);
+  const output = createLogOutbox(held, MAX_BODY_BYTES / 4, now);
   const inFlight = new Map<number, InFlight>();
   const backoff = createBackoff(200, 5000);
   const ending = new AbortController();
@@ -115,6 +120,9 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   let ticks = 0;
   let later: NodeJS.Timeout | undefined;
   let pollDue = 0;
+  let listedAt = Number.NEGATIVE_INFINITY;
+  /** The last exchange that may have gone out before one that got no answer. */
+  let unsureUpTo = 0;
 
   // What happens
 
@@ -142,6 +150,8 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     });
     if (!session) return;
     number = 0;
+    unsureUpTo = 0;
+    listedAt = Number.NEGATIVE_INFINITY;
     specs.clear();
     log.info({ worker: session.worker }, 'registered');
     await options.onSession?.(session);
@@ -169,8 +179,9 @@ export function startClaimant(options: ClaimantOptions): Claimant {
       else planPumpIn(wait);
       return;
     }
-    const busy = [...inFlight.values()].some((other) => other.sent.length > 0);
-    if (something && !busy && inFlight.size < 2) void exchange(session);
+    // Reports that come meanwhile go together in the next one; who asks for others' workers does not wait for an answer to them.
+    const mayJoin = executor.room().bins !== undefined || [...inFlight.values()].every(({ sent }) => sent.length === 0);
+    if (something && mayJoin && inFlight.size < 2) void exchange(session);
   };
 
   /** While more short tasks wait here, their reports go together, a few milliseconds' worth at a time. */
@@ -196,6 +207,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     const current: InFlight = {
       number,
       room,
+      isListed: held.size <= SHORT_LIST || unsureUpTo > 0 || now() - listedAt >= LIST_EVERY_MS,
       sent: held.takeReady({ count: batchLimit, bytes: MAX_BODY_BYTES }),
       logs: output.take(now() < followUntil),
       abort: new AbortController(),
@@ -227,10 +239,12 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   };
 
   const toRequest = (current: InFlight, over: Session): ExchangeRequest => {
-    const { room } = current;
+    const { room, isListed } = current;
+    if (isListed) listedAt = now();
     return {
       number: current.number,
-      held: held.list(),
+      ...(isListed ? { held: held.list() } : {}),
+      ...(unsureUpTo > 0 ? { unsure: true } : {}),
       reports: current.sent.map((item) => item.report as Report),
       free: room.offer,
       maxClaims: mode === 'work' ? Math.min(room.claims + room.ahead, MAX_BATCH) : 0,
@@ -247,6 +261,8 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     failing = undefined;
     backoff.reset();
     if (session) session = Object.assign(session, { heartbeatSeconds: reply.heartbeatSeconds });
+    if (current.isListed && current.number > unsureUpTo) unsureUpTo = 0;
+    if (reply.listHeld) listSoon();
     for (const answer of reply.answers) settle(answer);
     held.putBack(current.sent.filter((item) => held.find(item) === item));
     for (const attempt of reply.drop) drop(attempt);
@@ -255,7 +271,8 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     followUntil = now() + reply.followSeconds * 1000;
     if (current.sent.length > 0) batchLimit = MAX_BATCH;
     if (reply.instruction !== 'work') follow(reply.instruction);
-    const silent = reply.answers.length + reply.claims.length + reply.drop.length === 0 && !current.room.waitSeconds;
+    const isEmpty = reply.answers.length + reply.claims.length + reply.drop.length === 0 && !reply.listHeld;
+    const silent = isEmpty && !current.room.waitSeconds;
     if (silent && current.number === number && now() - current.since < TOO_SOON_MS) pause(TOO_SOON_MS);
   };
 
@@ -322,6 +339,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
 
   const recover = (error: unknown, current: InFlight): void => {
     const code = error instanceof PilotageError ? error.code : undefined;
+    if (code !== 'stale-exchange') unsureUpTo = number;
     if (code === 'session-ended') {
       log.warn({ error: messageOf(error) }, 'the server does not know this session any more: registering anew');
       void renew();
@@ -425,8 +443,14 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     const before = now() - TICK_MS;
     for (const item of held.values()) if (item.report && item.reportedAt < before) keep(item);
     const grown = now() < followUntil && now() >= pausedUntil && output.collect();
-    if (grown || (ticks % PROGRESS_EVERY_TICKS === 0 && progressed()) || (ticks % MOVES_EVERY_TICKS === 0 && moved()))
-      wake();
+    const isChanged =
+      (ticks % PROGRESS_EVERY_TICKS === 0 && progressed()) || (ticks % MOVES_EVERY_TICKS === 0 && moved());
+    if (isChanged) listSoon();
+    else if (grown) wake();
+  };
+  const listSoon = (): void => {
+    listedAt = Number.NEGATIVE_INFINITY;
+    wake();
   };
 
   const lastProgress = new WeakMap<Held, unknown>();

@@ -2,7 +2,7 @@ import type { LogChunk } from '../protocol/exchange.ts';
 import { MAX_BATCH } from '../protocol/limits.ts';
 import type { HeldTable } from './held-table.ts';
 
-/** The output of running programs, on its way into exchanges: as it grows while somebody follows, else its end. */
+/** The output of running programs, on its way into exchanges: as it grows while somebody follows, else its end now and then. */
 export interface LogOutbox {
   /** Fetches what grew; says whether there is any. */
   collect(): boolean;
@@ -14,9 +14,13 @@ export interface LogOutbox {
 
 const HEARTBEAT_TAIL_BYTES = 16 * 1024;
 const FOLLOW_BYTES = 64 * 1024;
+/** Between two looks at the output of all that nobody follows. */
+const TAIL_EVERY_MS = 500;
 
-export function createLogOutbox(held: HeldTable, maxBytes: number): LogOutbox {
+/** `now`: milliseconds, by a clock that nobody sets. */
+export function createLogOutbox(held: HeldTable, maxBytes: number, now: () => number): LogOutbox {
   let collected: LogChunk[] = [];
+  let tailDue = 0;
   const fetch = (following: boolean): LogChunk[] => {
     const chunks: LogChunk[] = [];
     let bytes = 0;
@@ -34,9 +38,12 @@ export function createLogOutbox(held: HeldTable, maxBytes: number): LogOutbox {
       return collected.length > 0;
     },
     take: (following) => {
-      const chunks = collected.length > 0 ? collected : fetch(following);
+      const chunks = collected;
       collected = [];
-      return chunks;
+      if (chunks.length > 0) return chunks;
+      if (!following && now() < tailDue) return [];
+      tailDue = now() + TAIL_EVERY_MS;
+      return fetch(following);
     },
     putBack: (chunks) => {
       for (const chunk of chunks) held.find(chunk)?.live?.returnLogs(chunk);

@@ -140,11 +140,14 @@ export type LogChunk = Type.Static<typeof LogChunk>;
 /**
  * The one call of a worker. `number` grows with each new exchange of a session; a repeated one is answered the same.
  * `held` names everything in the worker's hands: what the server gave out and is not held was in a reply that got
- * lost, and is given again. `waitSeconds` leaves the call open until there is something to say.
+ * lost, and is given again. Where that is much it may be left out most of the time: the server compares it now and then,
+ * and asks for it (`listHeld`) when it is not there. `waitSeconds` leaves the call open until there is something to say.
  */
 export const ExchangeRequest = closed({
   number: Type.Integer({ minimum: 1 }),
-  held: Type.Array(HeldAttempt, { maxItems: 100_000 }),
+  held: Type.Optional(Type.Array(HeldAttempt, { maxItems: 100_000 })),
+  /** An earlier exchange got no answer: to be compared at once. */
+  unsure: Type.Optional(Type.Boolean()),
   reports: Type.Array(Report, { maxItems: MAX_BATCH }),
   logs: Type.Optional(Type.Array(LogChunk, { maxItems: MAX_BATCH })),
   free: Offer,
@@ -201,6 +204,8 @@ export const ExchangeReply = closed({
   /** Held attempts that are no longer this worker's: end their programs. */
   drop: Type.Array(closed({ task: Type.String(), attempt: Type.Integer() })),
   instruction: Type.Union([Type.Literal('work'), Type.Literal('drain'), Type.Literal('stop')]),
+  /** The next exchange is to come soon, and to name what is held. */
+  listHeld: Type.Optional(Type.Boolean()),
   /** Somebody follows the output: send it as it grows, for so long. */
   followSeconds: Type.Number(),
   heartbeatSeconds: Type.Number(),

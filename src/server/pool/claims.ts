@@ -75,11 +75,30 @@ async function isAnswered(parts: Parts, claim: GivenTask, spec: SpecFacts, from:
   return answer === 'answered';
 }
 
-/** What came with the claim of a borrowed task, to be handed on as it was. */
+/** What came with the claim of a borrowed task, to be handed on as it was, and where it is at home. */
 async function borrowedFacts(parts: Parts, claims: readonly GivenTask[]) {
   const keys = claims.map((claim) => ({ submission: claim.submission_id, idx: claim.idx }));
   const rows = await parts.store.findBorrowed({ keys });
-  return rows.map((row) => [row, JSON.parse(row.facts) as ClaimExtras] as const);
+  const texts = new Set(rows.map(({ home }) => home));
+  const homes = new Map([...texts].map((text) => [text, projectHomeOf(text)]));
+  return rows.map((row) => {
+    const { task, attempt } = row;
+    const home = { ...homes.get(row.home), task, attempt };
+    return [row, { home, ...(JSON.parse(row.facts) as ClaimExtras) }] as const;
+  });
+}
+
+/** Where a borrowed project is at home, and the servers that it came through. */
+interface ProjectHome {
+  readonly server: string;
+  readonly name: string;
+  readonly project: string;
+  readonly path: readonly string[];
+}
+
+function projectHomeOf(text: string): ProjectHome {
+  const { server, name, project, path } = JSON.parse(text) as ProjectHome;
+  return { server, name, project, path };
 }
 
 async function checkpointsOf(parts: Parts, claims: readonly GivenTask[]) {

@@ -7,12 +7,15 @@ import type { NamedFile } from './trees.ts';
 /** An exchange as it comes from the wire; see the protocol for what the fields mean. */
 export interface ExchangeFacts {
   readonly number: number;
-  readonly held: readonly {
-    readonly task: string;
-    readonly attempt: number;
-    readonly progress?: object | undefined;
-    readonly site?: object | undefined;
-  }[];
+  readonly held?:
+    | readonly {
+        readonly task: string;
+        readonly attempt: number;
+        readonly progress?: object | undefined;
+        readonly site?: object | undefined;
+      }[]
+    | undefined;
+  readonly unsure?: boolean | undefined;
   readonly reports: readonly ReportFacts[];
   readonly logs?:
     | readonly {
@@ -75,6 +78,7 @@ export interface ExchangeAnswer {
   readonly specs: Readonly<Record<string, unknown>>;
   readonly drop: readonly { task: string; attempt: number }[];
   readonly instruction: 'work' | 'drain' | 'stop';
+  readonly listHeld?: boolean;
   readonly followSeconds: number;
   readonly heartbeatSeconds: number;
   readonly leaseSeconds: number;

@@ -101,7 +101,7 @@ async function untilSomething(
     tellOthers(parts, next, done);
     if (isNews(done, memory) || ends.aborted || performance.now() >= deadline) return done;
     if ((await woken) !== 'note') return done;
-    next = { ...input, reports: [], logs: [] };
+    next = { ...input, reports: [], logs: [], unsure: false };
   }
 }
 
@@ -120,7 +120,7 @@ function isNews(done: Done, memory: SessionMemory): boolean {
   const told = memory.instruction === done.instruction && memory.followUntil >= done.followUntil;
   memory.instruction = done.instruction;
   memory.followUntil = Math.max(memory.followUntil, done.followUntil);
-  return !told || done.answers.length > 0 || done.claims.length > 0 || done.drop.length > 0;
+  return !told || done.listHeld || done.answers.length > 0 || done.claims.length > 0 || done.drop.length > 0;
 }
 
 /** Those who wait for the tasks that changed, and workers for tasks that are queued again. */
@@ -169,6 +169,7 @@ async function toAnswer(parts: Parts, secret: string, facts: ExchangeFacts, done
     specs: await specsFor(parts, facts, done),
     drop: done.drop.map((key) => ({ task: formatTaskId(key.submission, key.idx), attempt: key.attempt })),
     instruction: done.instruction,
+    ...(done.listHeld ? { listHeld: true } : {}),
     followSeconds: Math.max(0, (done.followUntil - done.now) / 1000),
     heartbeatSeconds: parts.settings.heartbeatMs / 1000,
     leaseSeconds: parts.settings.leaseMs / 1000,

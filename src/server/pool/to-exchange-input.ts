@@ -16,7 +16,8 @@ export function toExchangeInput(
     session,
     sessionSecret: secret,
     number: facts.number,
-    held: facts.held.map(toHeld),
+    held: facts.held?.map(toHeld) ?? null,
+    unsure: facts.unsure ?? false,
     reports: facts.reports.map(toReport),
     logs: (facts.logs ?? []).map((log) => ({
       ...keyOf(log.task),
@@ -39,7 +40,7 @@ function keyOf(task: string): { submission: number; idx: number } {
   return { submission, idx: index };
 }
 
-function toHeld(held: ExchangeFacts['held'][number]): HeldKey {
+function toHeld(held: NonNullable<ExchangeFacts['held']>[number]): HeldKey {
   return {
     ...keyOf(held.task),
     attempt: held.attempt,

@@ -224,6 +224,7 @@ export const READ_VERBS = {
   findBorrowed: borrowed.findBorrowed,
   sealedSecrets: borrowed.sealedSecrets,
   endedBorrowed: borrowed.endedBorrowed,
+  endedSince: borrowed.endedSince,
   readEnded: borrowed.readEnded,
   borrowedProgress: borrowed.borrowedProgress,
   borrowedLoad: borrowed.borrowedLoad,

@@ -124,6 +124,48 @@ test('a lost answer to a report is no loss: it is sent again until it is answere
   expect(pool.reports.length).toBe(3);
 });
 
+test('a long list of what is held goes along now and then, and at once when it is asked for', async () => {
+  const executor = manualExecutor({ cpus: 500 });
+  const tasks = pool.submit(SPEC, 500);
+  await claim(executor);
+  await waitUntil('all claims', () => executor.attempts.length === 500);
+  for (let i = 0; i < 20; i += 1) {
+    executor.attempts[i]?.finish();
+    await reported(tasks[i]);
+  }
+  const long = pool.exchanges.filter((exchange) => exchange.number > 2);
+  expect(long.length).toBeGreaterThanOrEqual(20);
+  expect(long.filter(({ held }) => held === undefined).length).toBeGreaterThan(long.length / 2);
+  await waitUntil('a poll', () => pool.exchanges.at(-1)?.reports.length === 0);
+  const before = pool.exchanges.length;
+  const last = executor.attempts[499];
+  pool.drop(tasks[499] as string);
+  await waitUntil('the drop', () => last?.causes.includes('dropped'));
+  // In the answer to the open poll, or to the one that it asks for.
+  expect(pool.exchanges.length - before).toBeLessThanOrEqual(2);
+});
+
+test('what is held is told, and why, after an exchange that got no answer, until one is answered', async () => {
+  const executor = manualExecutor({ cpus: 500 });
+  const tasks = pool.submit(SPEC, 500);
+  await claim(executor);
+  await waitUntil('all claims', () => executor.attempts.length === 500);
+  let isLost = false;
+  pool.fail = (_at, body) => {
+    if (isLost || !(body as { reports?: unknown[] }).reports?.length) return undefined;
+    isLost = true;
+    return 'lost';
+  };
+  executor.attempts[0]?.finish();
+  await waitUntil('settling', () => executor.settledTasks.includes(tasks[0] as string));
+  const [first, second] = pool.exchanges.filter(({ reports }) => reports.length > 0);
+  expect([first?.unsure, second?.unsure]).toEqual([undefined, true]);
+  expect(second?.held?.length).toBe(500);
+  executor.attempts[1]?.finish();
+  await reported(tasks[1]);
+  expect(pool.exchanges.at(-1)?.unsure).toBe(undefined);
+});
+
 test('thousands of reports travel in batches of at most a thousand', async () => {
   const executor = manualExecutor({ cpus: 2500, instant: true });
   pool.submit(SPEC, 5000);

@@ -47,7 +47,8 @@ describe.each(openStores())('the contract of the store on %s', (_name, open) => 
     const exchange = async (
       over: {
         reports?: StoredReport[];
-        held?: object[];
+        held?: object[] | null;
+        unsure?: boolean;
         number?: number;
         most?: number;
         lease?: typeof LEASE;
@@ -60,7 +61,8 @@ describe.each(openStores())('the contract of the store on %s', (_name, open) => 
         session,
         sessionSecret: 's3cret',
         number: over.number ?? ++number,
-        held: (over.held ?? []) as never,
+        held: (over.held === undefined ? [] : over.held) as never,
+        unsure: over.unsure ?? false,
         reports: over.reports ?? [],
         logs: [],
         free: over.free ?? total,
@@ -274,12 +276,44 @@ describe.each(openStores())('the contract of the store on %s', (_name, open) => 
     expect(await stateOf(id!)).toBe('succeeded');
   });
 
+  test('one that was given up for lost and does not say what it runs is asked, and gets nothing before it answers', async () => {
+    const [id] = await submit(step());
+    const hung = await worker(undefined, NO_LEASE);
+    const { claims } = await hung.exchange();
+    await store.rescueExpired();
+    expect(await hung.exchange({ held: null, lease: LEASE })).toMatchObject({ listHeld: true, claims: [], drop: [] });
+    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'queued', attempt: 1 });
+    expect(await hung.exchange({ held: claims.map(heldOf), lease: LEASE })).toMatchObject({
+      listHeld: false,
+      drop: [],
+    });
+    expect(await store.getTask({ submission: id!, idx: 1 })).toMatchObject({ state: 'running', attempt: 1 });
+    // Nothing to compare: it is not asked again, and may have more.
+    const [other] = await submit(step());
+    const more = await hung.exchange({ held: null, lease: LEASE });
+    expect(more).toMatchObject({ listHeld: false, claims: [{ submission_id: other }] });
+    const reports = [...claims, ...more.claims].map((claim) => report(claim));
+    expect((await hung.exchange({ held: null, reports, lease: LEASE })).answers).toEqual(['accepted', 'accepted']);
+  });
+
+  test('claims of a lost reply are given again to a worker that is never silent, as soon as it says that it is unsure', async () => {
+    const [id] = await submit(step());
+    const { exchange } = await worker();
+    const lost = await exchange();
+    expect(lost.claims).toMatchObject([{ submission_id: id }]);
+    expect(await exchange({ held: null, unsure: true })).toMatchObject({ listHeld: true, claims: [] });
+    const again = await exchange({ held: [], unsure: true });
+    expect([again.claims, again.listHeld]).toEqual([lost.claims, false]);
+    expect((await exchange({ held: null, reports: [report(lost.claims[0]!)] })).answers).toEqual(['accepted']);
+  });
+
   test('a worker is told to drop what is no longer its own', async () => {
     const [id] = await submit(step());
     const { exchange } = await worker();
     const { claims } = await exchange();
     const { sessions } = await store.endTasks({ submission: id!, idx: 1, as: 'cancelled', limit: 1 });
     await store.alertWorkers({ sessions });
+    for (let i = 0; i < 2; i += 1) expect((await exchange({ held: null })).listHeld).toBe(true);
     expect((await exchange({ held: claims.map(heldOf) })).drop).toEqual([{ submission: id, idx: 1, attempt: 1 }]);
     expect((await exchange({ reports: [report(claims[0]!)] })).answers).toEqual(['already-finished']);
     expect(await stateOf(id!)).toBe('cancelled');

@@ -203,7 +203,8 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
     expect(
       (await store.borrowedLoad()).map((row) => ({ ...row, queued: Number(row.queued), running: Number(row.running) })),
     ).toEqual([{ peer_id: id('c'), key: ONE_CPU, queued: 1, running: 1 }]);
-    expect((await store.endedBorrowed({ peerId: id('c'), after: null })).ended).toEqual([]);
+    expect((await store.endedBorrowed({ peerId: id('c') })).ended).toEqual([]);
+    const { upTo: before } = await store.endedBorrowed({ peerId: id('c') });
     await it.exchange({
       most: 0,
       reports: claims.map((claim) => ({
@@ -211,29 +212,32 @@ describe.each(openStores())('neighbours in the store on %s', (_name, open) => {
         logs: [{ stream: 'stdout', size: 2, data: 'aGk=', digest: null }],
       })),
     });
-    const { ended: keys, upTo } = await store.endedBorrowed({ peerId: id('c'), after: null });
-    expect(keys).toMatchObject([{ submission: borrowed, idx: 5 }]);
-    const last = Number(keys[0]?.sequence);
-    expect(await store.endedBorrowed({ peerId: id('c'), after: last - 1 })).toEqual({ upTo, ended: keys });
-    // What changes besides is passed over once.
-    expect(upTo).toBeGreaterThanOrEqual(last);
-    expect(await store.endedBorrowed({ peerId: id('c'), after: upTo })).toEqual({ upTo, ended: [] });
-    await store.endTasks({ submission: await submit(1, 1), idx: null, as: 'cancelled', limit: 10 });
-    const beyond = await store.endedBorrowed({ peerId: id('c'), after: upTo });
-    expect(beyond.ended).toEqual([]);
-    expect(beyond.upTo).toBeGreaterThan(upTo);
+    const since = (after: number, most = 500) => store.endedSince({ peerId: id('c'), after, most });
+    const { ended: keys, upTo } = await store.endedBorrowed({ peerId: id('c') });
+    expect(keys).toEqual([{ submission: borrowed, idx: 5 }]);
     const { ended, logs } = await store.readEnded({ keys });
     expect(ended).toMatchObject([
       { task: '7.5', attempt: 1, state: 'succeeded', project: '@host-c/q', cpu_seconds: 1.5 },
     ]);
     expect(logs).toMatchObject([{ stream: 'stdout', data: 'aGk=' }]);
+    const news = await since(before);
+    expect(news).toMatchObject({ upTo, ended, logs });
+    expect(upTo).toBeGreaterThan(before);
+    // As many as are wanted; the next look begins after the last of them.
+    expect(await since(before, 1)).toMatchObject({ upTo: Number(news.ended[0]?.sequence), ended });
+    // What changes besides is passed over once.
+    expect(await since(upTo)).toEqual({ upTo, ended: [], logs: [] });
+    await store.endTasks({ submission: await submit(1, 1), idx: null, as: 'cancelled', limit: 10 });
+    const beyond = await since(upTo);
+    expect(beyond.ended).toEqual([]);
+    expect(beyond.upTo).toBeGreaterThan(upTo);
     // Nobody here takes back or away what its home waits for.
     expect(await store.retryTasks({ submission: borrowed as number, idx: 5, failedOnly: false })).toBe(0);
     expect(await store.settleBorrowed({ peerId: id('c'), cpuMs: 1500, keys })).toEqual([]);
     expect(Number((await peer('c'))?.lent_ms)).toBe(1500);
     expect(await store.giveBackBorrowed({ peerId: null, olderMs: 60_000 })).toBe(0);
     expect(await store.giveBackBorrowed({ peerId: id('c'), olderMs: 0 })).toBe(1);
-    const { ended: given } = await store.endedBorrowed({ peerId: id('c'), after: null });
+    const { ended: given } = await store.endedBorrowed({ peerId: id('c') });
     expect((await store.readEnded({ keys: given })).ended).toMatchObject([{ task: '7.9', state: 'cancelled' }]);
     expect(await store.retryTasks({ submission: borrowed as number, idx: null, failedOnly: false })).toBe(0);
     expect(await store.forgetSubmission({ id: borrowed as number })).toBe('borrowed');

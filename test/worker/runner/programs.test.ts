@@ -224,7 +224,9 @@ describe('output', () => {
       ],
     });
     const progress = await waitUntil('progress', () =>
-      bench.pool.exchanges.flatMap((exchange) => exchange.held).find((held) => held.task === task && held.progress),
+      bench.pool.exchanges
+        .flatMap((exchange) => exchange.held ?? [])
+        .find((held) => held.task === task && held.progress),
     );
     expect(progress.progress).toEqual({ fraction: 0.5, message: 'half' });
     bench.pool.followSeconds = 0;

@@ -50,12 +50,12 @@ export async function openSecrets(
   return keys.map(({ submission_id: id, idx }) => opened.get(id)?.[idx] ?? '');
 }
 
-function indexOf(claim: Claim): number {
-  return Number(claim.task.split('.')[1]);
+function indexOf({ task }: Claim): number {
+  return Number(task.slice(task.indexOf('.') + 1));
 }
 
-function submissionOf(claim: Claim): string {
-  return claim.task.split('.')[0] ?? '';
+function submissionOf({ task }: Claim): string {
+  return task.slice(0, task.indexOf('.'));
 }
 
 function toGroup(taken: readonly Taken[], peer: PeerRow, terms: Terms, identity: Identity): BorrowedGroup {
@@ -95,11 +95,11 @@ function nameOf({ server, name, project }: ProjectHome, peer: PeerRow): string {
   return server === peer.id ? `@${peer.name}/${project}` : `@${peer.name}/@${name}/${project}`;
 }
 
-/** What is handed on with our own claim as it came. */
+/** What is handed on with our own claim as it came. The home of the neighbour's own tasks is that of their project. */
 function factsOf(claim: Claim, peer: PeerRow) {
-  const { from, checkpoints, fault } = claim;
+  const { home, from, checkpoints, fault } = claim;
   return {
-    home: homeOf(claim, peer),
+    ...(home ? { home: homeOf(claim, peer) } : {}),
     ...(from ? { from } : {}),
     ...(checkpoints ? { checkpoints } : {}),
     ...(fault === undefined ? {} : { fault }),

@@ -108,16 +108,18 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   // What comes
 
   const incoming = createTakeIn({ parts, identity, peer, held, mayLookAfter, onDrop: taskOptions.onDrop });
+  const shapeOf = createShapes();
+  const termsOf = createTerms();
   const take = (claim: Claim, spec: Taken['spec']): LiveAttempt => {
     const task = createLiveTask(claim, taskOptions);
     held.add(task);
-    const isOurs = isServed(claim.project, claim.home !== undefined, JSON.parse(peer().terms) as Terms);
+    const isOurs = isServed(claim.project, claim.home !== undefined, termsOf(peer()));
     // What no home of good will would give is not let near our workers.
     if (!isOurs || !isSound(claim, spec)) {
       incoming.release(claim);
       return task.attempt;
     }
-    const shape = toShape(spec as Parameters<typeof toShape>[0]);
+    const shape = shapeOf(spec);
     grant?.shapes.push(shape);
     incoming.add({ claim, spec }, shape);
     return task.attempt;
@@ -241,6 +243,24 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       await Promise.all(loops);
       await Promise.allSettled([drops, incoming.settled(), results.idle()]);
     },
+  };
+}
+
+/** Each is asked for again and again with claims of one submission. */
+function createShapes(): (spec: Taken['spec']) => Shape {
+  const known = new WeakMap<Taken['spec'], Shape>();
+  return (spec) => {
+    const shape = known.get(spec) ?? toShape(spec as Parameters<typeof toShape>[0]);
+    known.set(spec, shape);
+    return shape;
+  };
+}
+
+function createTerms(): (peer: PeerRow) => Terms {
+  let known: { text: string; terms: Terms } | undefined;
+  return ({ terms: text }) => {
+    if (known?.text !== text) known = { text, terms: JSON.parse(text) as Terms };
+    return known.terms;
   };
 }
 

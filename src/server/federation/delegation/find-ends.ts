@@ -1,4 +1,5 @@
 import type { Parts } from '../../pool/parts.ts';
+import type { Ends as Found } from '../../store/verbs/borrowed.ts';
 import type { Ended } from './bring-results.ts';
 import type { HeldTasks } from './held-tasks.ts';
 import type { LocalKey } from './live-task.ts';
@@ -27,41 +28,51 @@ const RATE_MS = 5000;
 const MANY = 100;
 const LEAST_SPAN_MS = 1000;
 
-/** Finds what ended: by the numbers of changes, and now and then by looking at all, because these may come out of order. */
+/**
+ * Finds what ended: by the numbers of changes, and now and then by looking at all, because these may come out of order,
+ * and a task may end at another server of this database before its place is known here.
+ */
 export function createEnds({ parts, peerId, held, onEnds, onWholeLook }: EndsOptions): Ends {
   const { store } = parts;
   const times: number[] = [];
   let seenUpTo = 0;
   let lastWholeLook = Number.NEGATIVE_INFINITY;
 
-  const report = async (keys: readonly LocalKey[]): Promise<void> => {
-    const { ended, logs } = await store.readEnded({ keys });
+  /** Those that are held here and not told of yet. */
+  const report = async ({ ended, logs }: Found): Promise<void> => {
     const over = ended.flatMap((row) => {
       const task = held.find(row);
-      if (!task) return [];
+      if (!task || task.isReported || held.at({ submission: row.submission_id, idx: row.idx }) !== task) return [];
       task.isReported = true;
       task.cpuMs = 1000 * (row.cpu_seconds ?? row.wall_seconds ?? 0);
       return [{ project: row.project, report: toReport(row, logs, task.claim.secret) }];
     });
     await onEnds(over);
-    times.push(...ended.map(() => performance.now()));
+    times.push(...over.map(() => performance.now()));
+  };
+  const lookAtAll = async (): Promise<void> => {
+    const { ended: found, upTo } = await store.endedBorrowed({ peerId: peerId() });
+    seenUpTo = upTo;
+    const news = found.filter((key) => held.at(key)?.isReported === false);
+    for (let at = 0; at < news.length; at += AT_ONCE)
+      await report(await store.readEnded({ keys: news.slice(at, at + AT_ONCE) }));
+    await onWholeLook(found);
+  };
+  const lookAtNew = async (): Promise<void> => {
+    for (let isMore = true; isMore; ) {
+      const found = await store.endedSince({ peerId: peerId(), after: seenUpTo, most: AT_ONCE });
+      seenUpTo = found.upTo;
+      await report(found);
+      isMore = found.ended.length === AT_ONCE;
+    }
   };
 
   return {
     async look() {
       const isWhole = performance.now() - lastWholeLook > WHOLE_LOOK_MS;
-      if (!isWhole && held.live.size === 0) return;
       if (isWhole) lastWholeLook = performance.now();
-      const { ended: found, upTo } = await store.endedBorrowed({
-        peerId: peerId(),
-        after: isWhole ? null : seenUpTo,
-      });
-      // One that ended before its place was known is found again.
-      const early = found.find((key) => !held.at(key));
-      seenUpTo = early ? Number(early.sequence) - 1 : upTo;
-      const news = found.filter((key) => held.at(key)?.isReported === false);
-      for (let at = 0; at < news.length; at += AT_ONCE) await report(news.slice(at, at + AT_ONCE));
-      if (isWhole) await onWholeLook(found);
+      if (isWhole) await lookAtAll();
+      else if (held.live.size > 0) await lookAtNew();
     },
     rate() {
       const now = performance.now();

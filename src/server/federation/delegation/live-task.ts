@@ -8,7 +8,8 @@ export interface LocalKey {
 
 /** A borrowed task in our hands, from the claim to the neighbour's answer. */
 export interface LiveTask {
-  readonly claim: Claim;
+  /** What of it is needed to its end: there may be thousands. */
+  readonly claim: Pick<Claim, 'task' | 'attempt' | 'secret'>;
   readonly attempt: LiveAttempt;
   /** Its place in our pool, once it is stored there. */
   local: LocalKey | undefined;
@@ -30,13 +31,13 @@ export interface LiveTaskOptions {
   readonly returnLogs: (task: LiveTask, chunk: LogChunk) => void;
 }
 
-export function createLiveTask(claim: Claim, options: LiveTaskOptions): LiveTask {
+export function createLiveTask({ task: name, attempt, secret }: Claim, options: LiveTaskOptions): LiveTask {
   const { promise, resolve } = Promise.withResolvers<Report>();
   let progress: HeldAttempt['progress'];
   let progressText: string | null = null;
   let isStarted = false;
   const task: LiveTask = {
-    claim,
+    claim: { task: name, attempt, secret },
     local: undefined,
     cpuMs: 0,
     isReported: false,

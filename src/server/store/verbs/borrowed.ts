@@ -28,7 +28,7 @@ export interface BorrowedTask {
   /** The neighbour's attempt that is carried out here. */
   readonly task: string;
   readonly attempt: number;
-  /** JSON: what the claim brought besides (files of other tasks, checkpoints, the home). */
+  /** JSON: what the claim brought besides (files of other tasks, checkpoints, its home if that is not the neighbour). */
   readonly facts: string;
 }
 
@@ -107,14 +107,14 @@ export async function listBorrowed(db: Db, input: { peerId: string }): Promise<B
     where b.peer_id = ${input.peerId} order by b.submission_id, b.idx`);
 }
 
-/** Which of these tasks are borrowed, and from whom. */
+/** Which of these tasks are borrowed, and from whom. `home`: JSON, of the project. */
 export async function findBorrowed(
   db: Db,
   input: { keys: readonly { submission: number; idx: number }[] },
-): Promise<BorrowedRow[]> {
+): Promise<Array<BorrowedRow & { home: string }>> {
   if (input.keys.length === 0) return [];
   const given = keyTable(db, input.keys);
-  return db.rows<BorrowedRow>(sql`select b.submission_id, b.idx, b.peer_id, b.task, b.attempt, b.facts, p.name as project
+  return db.rows(sql`select b.submission_id, b.idx, b.peer_id, b.task, b.attempt, b.facts, p.name as project, p.home
     from borrowed b join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
     where (b.submission_id, b.idx) in (select m_submission, m_idx from ${given} as given)`);
 }
@@ -170,53 +170,76 @@ export interface EndedLog {
   readonly size: number;
 }
 
-/**
- * Which borrowed tasks ended, those that are reported just now among them; with `after` only those whose number of change
- * is beyond it. `upTo` is the last number that was given out before the look: the next one may begin after it. Where
- * several servers write, a lower number may show later: without `after` nothing is missed.
- */
-export async function endedBorrowed(
-  db: Db,
-  input: { peerId: string; after: number | null },
-): Promise<{ upTo: number; ended: Array<{ submission: number; idx: number; sequence: number }> }> {
-  const { peerId, after } = input;
-  const last = await firstRow<{ last: number | null }>(db, sql`select max(sequence) as last from tasks`);
-  const upTo = Math.max(after ?? 0, Number(last?.last ?? 0));
-  if (after === upTo) return { upTo, ended: [] };
-  const isEnded = sql`t.state in ('succeeded', 'failed', 'cancelled') and b.peer_id = ${peerId}`;
-  const both = sql`t.submission_id = b.submission_id and t.idx = b.idx`;
-  const columns = sql`b.submission_id as submission, b.idx, t.sequence`;
-  // What is few first: what is borrowed, or what changed. In the order in which it is written here.
-  const from =
-    after === null
-      ? sql`borrowed b cross join tasks t where ${both}`
-      : sql`tasks t cross join borrowed b where ${both} and t.sequence > ${after}`;
-  return { upTo, ended: await db.rows(sql`select ${columns} from ${from} and ${isEnded} order by t.sequence`) };
+export interface Ends {
+  readonly ended: EndedRow[];
+  /** Their output. */
+  readonly logs: EndedLog[];
 }
 
-/** How they ended, with their output. */
+const ENDED = sql`b.submission_id, b.idx, p.name as project, b.task, b.attempt, t.state, t.reason, t.exit_code,
+  t.attempt as local_attempt, a.outcome, a.signal, a.message, a.started_at, a.wall_seconds, a.cpu_seconds, a.peak_memory, a.outputs, a.result`;
+const OF_ENDED = sql`join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
+  left join attempts a on a.submission_id = t.submission_id and a.idx = t.idx and a.attempt = t.attempt`;
+const HAS_ENDED = sql`t.state in ('succeeded', 'failed', 'cancelled')`;
+
+/** All borrowed tasks that ended, those that are reported just now among them. `upTo`: `endedSince` may begin after it. */
+export async function endedBorrowed(
+  db: Db,
+  { peerId }: { peerId: string },
+): Promise<{ upTo: number; ended: Array<{ submission: number; idx: number }> }> {
+  const upTo = await lastSequence(db);
+  const ended = await db.rows<{ submission: number; idx: number }>(sql`select b.submission_id as submission, b.idx
+    from borrowed b cross join tasks t where t.submission_id = b.submission_id and t.idx = b.idx and ${HAS_ENDED} and b.peer_id = ${peerId}
+    order by b.submission_id, b.idx`);
+  return { upTo, ended };
+}
+
+/**
+ * The first borrowed tasks that ended after that number of change. `upTo`: the next look may begin after it. Where several
+ * servers write, a lower number may show later: `endedBorrowed` misses nothing.
+ */
+export async function endedSince(
+  db: Db,
+  { peerId, after, most }: { peerId: string; after: number; most: number },
+): Promise<Ends & { upTo: number; ended: Array<EndedRow & { sequence: number }> }> {
+  const upTo = Math.max(after, await lastSequence(db));
+  if (after === upTo) return { upTo, ended: [], logs: [] };
+  // What changed is few, and comes first: SQLite joins in the order in which it is written.
+  const ended = await db.rows<
+    EndedRow & { sequence: number }
+  >(sql`select ${ENDED}, t.sequence from tasks t cross join borrowed b ${OF_ENDED}
+    where t.submission_id = b.submission_id and t.idx = b.idx and t.sequence > ${after} and ${HAS_ENDED} and b.peer_id = ${peerId}
+    order by t.sequence limit ${most}`);
+  const last = ended.length < most ? upTo : Number(ended.at(-1)?.sequence);
+  return { upTo: last, ended, logs: await logsOf(db, ended) };
+}
+
+/** How these ended. */
 export async function readEnded(
   db: Db,
   input: { keys: readonly { submission: number; idx: number }[] },
-): Promise<{ ended: EndedRow[]; logs: EndedLog[] }> {
+): Promise<Ends> {
   const wanted = keyTable(db, input.keys);
   const ended =
-    await db.rows<EndedRow>(sql`select b.submission_id, b.idx, p.name as project, b.task, b.attempt, t.state, t.reason, t.exit_code,
-      t.attempt as local_attempt, a.outcome, a.signal, a.message, a.started_at, a.wall_seconds, a.cpu_seconds, a.peak_memory, a.outputs, a.result
-    from borrowed b join tasks t on t.submission_id = b.submission_id and t.idx = b.idx
-    join submissions s on s.id = b.submission_id join projects p on p.id = s.project_id
-    left join attempts a on a.submission_id = t.submission_id and a.idx = t.idx and a.attempt = t.attempt
+    await db.rows<EndedRow>(sql`select ${ENDED} from borrowed b join tasks t on t.submission_id = b.submission_id and t.idx = b.idx ${OF_ENDED}
     where (b.submission_id, b.idx) in (select m_submission, m_idx from ${wanted} as given) order by b.submission_id, b.idx`);
-  if (ended.length === 0) return { ended, logs: [] };
+  return { ended, logs: await logsOf(db, ended) };
+}
+
+async function lastSequence(db: Db): Promise<number> {
+  const row = await firstRow<{ last: number | null }>(db, sql`select max(sequence) as last from tasks`);
+  return Number(row?.last ?? 0);
+}
+
+async function logsOf(db: Db, ended: readonly EndedRow[]): Promise<EndedLog[]> {
+  if (ended.length === 0) return [];
   const given = db.table({
     m_submission: ['bigint', ended.map((row) => row.submission_id)],
     m_idx: ['bigint', ended.map((row) => row.idx)],
     m_attempt: ['bigint', ended.map((row) => row.local_attempt)],
   });
-  const logs =
-    await db.rows<EndedLog>(sql`select submission_id, idx, attempt, stream, start_offset, data, digest, size from logs
+  return db.rows<EndedLog>(sql`select submission_id, idx, attempt, stream, start_offset, data, digest, size from logs
     where (submission_id, idx, attempt) in (select m_submission, m_idx, m_attempt from ${given} as given)`);
-  return { ended, logs };
 }
 
 /** What runs of a neighbour's, and how far it is. */

@@ -15,7 +15,10 @@ export interface HeldKey {
 export interface ExchangeInput {
   readonly session: string;
   readonly number: number;
-  readonly held: readonly HeldKey[];
+  /** Null: not told. */
+  readonly held: readonly HeldKey[] | null;
+  /** An earlier reply may have got lost. */
+  readonly unsure?: boolean;
   readonly reports: readonly StoredReport[];
   readonly logs: readonly LogGrowth[];
   readonly free: Capacity;

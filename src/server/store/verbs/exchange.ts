@@ -28,6 +28,8 @@ export type ExchangeResult =
       readonly claims: readonly GivenTask[];
       readonly drop: readonly { submission: number; idx: number; attempt: number }[];
       readonly instruction: 'work' | 'drain' | 'stop';
+      /** What it holds has to be known before anything more is given to it. */
+      readonly listHeld: boolean;
       readonly followUntil: number;
       readonly now: number;
     };
@@ -43,31 +45,34 @@ export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeRe
   if (input.number < worker.exchange_number) return { kind: 'stale' };
   const repeated = input.number === worker.exchange_number;
   const due = heartbeatDue(worker.seen_at, db.now, input.lease) || worker.state === 'lost' || worker.attention === 1;
-  if (db.dialect === 'postgres' && input.reports.length > 0 && (due || repeated)) {
+  const isCompared = due || repeated || input.unsure === true;
+  const listHeld = isCompared && input.held === null;
+  if (db.dialect === 'postgres' && input.reports.length > 0 && isCompared) {
     // All tasks before any submission, as by everybody: reports lock submissions too.
-    await lockTasks(db, [...input.reports, ...input.held]);
+    await lockTasks(db, [...input.reports, ...(input.held ?? [])]);
   }
   const answers = await reportAttempts(db, input.session, input.reports);
   if (worker.peer_id !== null) await addDebt(db, worker.peer_id, input.reports, answers);
   await keepRunningLogs(db, input.session, input.logs);
   const reported = new Set(input.reports.map((report) => `${report.submission}.${report.idx}/${report.attempt}`));
-  const held = input.held.filter((key) => !reported.has(`${key.submission}.${key.idx}/${key.attempt}`));
+  const held = (input.held ?? []).filter((key) => !reported.has(`${key.submission}.${key.idx}/${key.attempt}`));
   const projects = await projectsOf(db, worker, input);
   const settled =
-    due || repeated ? await settleHeld(db, input, projects, held) : await noteSites(db, input.session, held);
-  const claim =
-    repeated || worker.instruction !== 'work' ? nothing(worker) : await claimForWorker(db, worker, projects, input);
+    isCompared && !listHeld ? await settleHeld(db, input, projects, held) : await noteSites(db, input.session, held);
+  const isGiven = !repeated && !listHeld && worker.instruction === 'work';
+  const claim = isGiven ? await claimForWorker(db, worker, projects, input) : nothing(worker);
   const wrote = answers.length > 0 || input.logs.length > 0 || claim.claimed.length > 0 || settled.drop.length > 0;
   const claims = await withProject(db, [...settled.lost, ...claim.claimed]);
   const told = answers.length > 0 || claims.length > 0 || settled.drop.length > 0;
-  if (due || wrote || claim.reservedQueue !== worker.reserved_queue)
-    await beat(db, input, claim.reservedQueue, told ? input.number : 0);
+  if (due || wrote || listHeld || claim.reservedQueue !== worker.reserved_queue)
+    await beat(db, input, { reservedQueue: claim.reservedQueue, answered: told ? input.number : 0, listHeld });
   return {
     kind: 'done',
     answers,
     claims,
     drop: settled.drop,
     instruction: worker.instruction,
+    listHeld,
     followUntil: worker.follow_until,
     now: db.now,
   };
@@ -92,10 +97,17 @@ async function addDebt(
     await db.run(sql`update peers set borrowed_ms = borrowed_ms + ${Math.round(seconds * 1000)} where id = ${peer}`);
 }
 
-/** `answered` is the number that is answered for good; a poll that only gave a heartbeat goes on, and may claim yet. */
-async function beat(db: Db, input: ExchangeInput, reservedQueue: number | null, answered: number): Promise<void> {
+interface Beat {
+  readonly reservedQueue: number | null;
+  /** The number that is answered for good; a poll that only gave a heartbeat goes on, and may claim yet. */
+  readonly answered: number;
+  /** Why it was to be compared stays noted until it is. */
+  readonly listHeld: boolean;
+}
+
+async function beat(db: Db, input: ExchangeInput, { reservedQueue, answered, listHeld }: Beat): Promise<void> {
   const beaten =
-    await db.run(sql`update workers set state = 'alive', seen_at = ${db.now}, lease_until = ${db.now + input.lease.leaseMs}, attention = 0,
+    await db.run(sql`update workers set state = 'alive', seen_at = ${db.now}, lease_until = ${db.now + input.lease.leaseMs}, attention = ${listHeld ? 1 : 0},
     exchange_number = case when exchange_number < ${answered} then ${answered} else exchange_number end, reserved_queue = ${reservedQueue}
     where session_id = ${input.session} and state <> 'ended'`);
   if (beaten === 0)
@@ -205,7 +217,7 @@ async function keepProgress(db: Db, session: string, held: readonly HeldKey[]): 
 async function unheld(db: Db, input: ExchangeInput, projects: readonly number[] | null): Promise<ClaimedRow[]> {
   const rows = await db.rows<ClaimedRow>(sql`select submission_id, idx, attempt, payload, inputs from tasks
     where session_id = ${input.session} and state = 'running' order by submission_id, idx`);
-  const held = new Set(input.held.map((key) => `${key.submission}.${key.idx}/${key.attempt}`));
+  const held = new Set((input.held ?? []).map((key) => `${key.submission}.${key.idx}/${key.attempt}`));
   const lost = rows.filter((row) => !held.has(`${row.submission_id}.${row.idx}/${row.attempt}`)).slice(0, 1000);
   if (lost.length === 0 || input.neighbour || projects === null) return lost;
   const tasks = await lockTasks(

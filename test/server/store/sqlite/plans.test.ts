@@ -75,8 +75,8 @@ const REGULAR: readonly (readonly [VerbName, unknown])[] = [
   ['borrowedLoad', undefined],
   ['borrowedLeftovers', undefined],
   ['borrowedProgress', { peerId: 'x' }],
-  ['endedBorrowed', { peerId: 'x', after: null }],
-  ['endedBorrowed', { peerId: 'x', after: -1 }],
+  ['endedBorrowed', { peerId: 'x' }],
+  ['endedSince', { peerId: 'x', after: -1, most: 500 }],
   ['giveBackBorrowed', { peerId: null, olderMs: 5000 }],
   ['giveBackBorrowed', { peerId: 'x', olderMs: 0 }],
   ['countPeerTasks', undefined],
@@ -92,5 +92,5 @@ describe('never goes through all tasks', () => {
 
 test('a whole look is noticed where there is one', async () => {
   connection.raw.exec('drop index tasks_sequence');
-  expect(await scansOf('endedBorrowed', { peerId: 'x', after: -1 })).toHaveLength(1);
+  expect(await scansOf('endedSince', { peerId: 'x', after: -1, most: 500 })).toHaveLength(1);
 });
