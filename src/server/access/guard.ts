@@ -1,4 +1,7 @@
-/** Counts failed logins for each address, and says when there were too many of late. */
+/**
+ * Counts failed logins for each address, and says when there were too many of late. Where they come from more addresses than
+ * are remembered, it is forgotten which failed longest ago.
+ */
 export interface Guard {
   /** Seconds to wait, 0 while there is no reason to. */
   blockedFor(address: string): number;
@@ -25,7 +28,9 @@ export function createGuard(now: () => number, allowed = ALLOWED): Guard {
     },
     failed(address) {
       const entry = recent(address) ?? { since: now(), count: 0 };
-      if (failures.size >= REMEMBERED) failures.clear();
+      failures.delete(address);
+      const [oldest] = failures.keys();
+      if (failures.size >= REMEMBERED && oldest !== undefined) failures.delete(oldest);
       failures.set(address, { ...entry, count: entry.count + 1 });
     },
   };

@@ -39,7 +39,18 @@ describe('the guard against guessing', () => {
 
   test('does not grow without end when every failure comes from another address', () => {
     const guard = guardAfter(20);
-    for (let i = 0; i < 30_000; i += 1) guard.failed(`address ${i}`);
-    expect(guard.blockedFor('address 1')).toBe(0);
+    for (let i = 0; i < 9999; i += 1) guard.failed(`address ${i}`);
+    expect(guard.failures('a')).toBe(20);
+    guard.failed('one more');
+    expect([guard.failures('a'), guard.failures('address 0')]).toEqual([0, 1]);
+  });
+
+  test('remembers who goes on guessing, however many others fail meanwhile', () => {
+    const guard = guardAfter(19);
+    for (let i = 0; i < 30_000; i += 1) {
+      guard.failed(`address ${i}`);
+      if (i % 5000 === 0) guard.failed('a');
+    }
+    expect(guard.blockedFor('a')).toBe(60);
   });
 });
