@@ -202,7 +202,8 @@ describe('a directory of backups', () => {
   test('is on disk before a backup counts, also what an earlier run brought that was killed', async ({ skip }) => {
     skipIfMissing(skip, STRACE);
     await using server = await startServer(['--workers', '1']);
-    const place = temporaryDirectory();
+    const top = temporaryDirectory();
+    const place = path.join(top, 'made', 'too');
     await submitted(server, ['--output', 'out.txt', '--wait', '--', 'sh', '-c', 'seq 20000 > out.txt']);
     const traced = async () => {
       const out = path.join(temporaryDirectory(), 'trace');
@@ -214,13 +215,17 @@ describe('a directory of backups', () => {
       const names = [/fsync\(.*\/blobs\/[0-9a-f]{2}>/, /fsync\(.*\/blobs>/, new RegExp(`fsync\\(.*${place}>`)].map(at);
       for (const name of names) expect(name).toBeGreaterThanOrEqual(0);
       expect(Math.max(...names)).toBeLessThan(manifest);
-      return { bytes: at(/fsync\(.*\.part>/), renamed: at(/rename\(.*\.part"/) };
+      const above = [top, path.dirname(place)].map((one) =>
+        lines.some((line) => line.includes('fsync(') && line.includes(`<${one}>`)),
+      );
+      return { above, bytes: at(/fsync\(.*\.part>/), renamed: at(/rename\(.*\.part"/) };
     };
-    const { bytes, renamed } = await traced();
+    const { above, bytes, renamed } = await traced();
+    expect(above).toEqual([true, true]);
     expect(bytes).toBeGreaterThanOrEqual(0);
     expect(bytes).toBeLessThan(renamed);
     for (const name of readdirSync(place)) if (name.endsWith('Z')) rmSync(path.join(place, name), { recursive: true });
-    expect(await traced()).toEqual({ bytes: -1, renamed: -1 });
+    expect(await traced()).toEqual({ above: [false, false], bytes: -1, renamed: -1 });
   });
 
   test('with a file that was damaged, or is missing, is not restored, and the file is named', async () => {

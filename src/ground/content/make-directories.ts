@@ -4,19 +4,19 @@ import { systemCode } from '../base/errors.ts';
 
 /**
  * A directory with those above it, also where none can be made: Node.js asks some file systems for ever that answer with
- * ENOENT (/proc, say). Rejects with what the file system says.
+ * ENOENT (/proc, say). Resolves with those that were not there before, rejects with what the file system says.
  */
-export async function makeDirectories(directory: string, mode = 0o777): Promise<void> {
+export async function makeDirectories(directory: string, mode = 0o777): Promise<string[]> {
   const wanted = path.resolve(directory);
   try {
     await mkdir(wanted, { mode });
+    return [wanted];
   } catch (error) {
     const code = systemCode(error);
-    if (code === 'EEXIST' && (await isDirectory(wanted))) return;
+    if (code === 'EEXIST' && (await isDirectory(wanted))) return [];
     const above = path.dirname(wanted);
     if (code !== 'ENOENT' || above === wanted || (await isDirectory(above))) throw error;
-    await makeDirectories(above, mode);
-    await makeDirectories(wanted, mode);
+    return [...(await makeDirectories(above, mode)), ...(await makeDirectories(wanted, mode))];
   }
 }
 

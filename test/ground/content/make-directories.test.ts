@@ -7,8 +7,8 @@ import { temporaryDirectory } from '../../support/temporary-directory.ts';
 test('directories are made with those above them, and may be there already', async () => {
   const top = temporaryDirectory();
   const wanted = path.join(top, 'a', 'b', 'c');
-  await makeDirectories(wanted, 0o700);
-  await makeDirectories(wanted);
+  expect(await makeDirectories(wanted, 0o700)).toEqual(['a', 'a/b', 'a/b/c'].map((name) => path.join(top, name)));
+  expect(await makeDirectories(wanted)).toEqual([]);
   expect(statSync(wanted).mode & 0o777).toBe(0o700);
   expect(statSync(path.join(top, 'a')).mode & 0o777).toBe(0o700);
   symlinkSync(wanted, path.join(top, 'link'));

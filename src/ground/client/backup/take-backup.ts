@@ -1,5 +1,6 @@
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { systemCode } from '../../base/errors.ts';
 import { makeDirectories } from '../../content/make-directories.ts';
 import type { CopyStarted, Manifest } from '../../protocol/backup.ts';
 import type { Client } from '../client.ts';
@@ -45,7 +46,7 @@ export async function takeBackup(wish: BackupWish): Promise<BackupTaken> {
       ...(wish.patience ? { patience: wish.patience } : {}),
     };
     try {
-      await makeDirectories(path.join(directory, 'blobs'), 0o700);
+      await makeOnDisk(path.join(directory, 'blobs'));
       const place = await newPlace(directory, wish.now);
       return await fill(wish, { place, source, started });
     } finally {
@@ -60,6 +61,14 @@ export async function takeBackup(wish: BackupWish): Promise<BackupTaken> {
       `the server is not touched by that. Run it again, and it goes on with what is there`,
     );
   }
+}
+
+async function makeOnDisk(directory: string): Promise<void> {
+  for (const made of await makeDirectories(directory, 0o700))
+    await sync(path.dirname(made)).catch((error: unknown) => {
+      // One may write into a directory that one may not read, and only what can be opened can be synced.
+      if (systemCode(error) !== 'EACCES') throw error;
+    });
 }
 
 interface Making {
