@@ -1,4 +1,5 @@
 import Type from 'typebox';
+import { LEAST_PASSWORD } from '../base/least-password.ts';
 import { Bytes, Count, closed, nullable, Time, UserName } from './schema.ts';
 import { Scope, TokenKind } from './token.ts';
 
@@ -7,11 +8,10 @@ export const ROLES = ['administrator', 'regular'] as const;
 export type Role = (typeof ROLES)[number];
 export const Role = Type.Unsafe<Role>(Type.Union(ROLES.map((role) => Type.Literal(role))));
 
-/** A new one: long enough that guessing is hopeless. */
 export const NewPassword = Type.String({
-  minLength: 8,
+  minLength: LEAST_PASSWORD,
   maxLength: 1024,
-  description: 'a password of at least 8 characters',
+  description: `a password of at least ${LEAST_PASSWORD} characters`,
 });
 
 export const UserRequest = closed({ name: UserName, role: Type.Optional(Role), password: Type.Optional(NewPassword) });

@@ -6,7 +6,7 @@ import type { Access } from './access.ts';
 import type { Audit } from './audit.ts';
 import { hashPassword } from './passwords.ts';
 import { type Principal, requireAdministrator, requirePerson } from './principal.ts';
-import type { Users } from './users.ts';
+import type { User, Users } from './users.ts';
 
 /** A user with what they own. */
 export interface Person {
@@ -79,16 +79,22 @@ export function createPeople({ store, users, access, audit }: PeopleParts): Peop
     },
     async setPassword(who, name, { password, current }) {
       const isOwn = who.user?.name === name;
-      if (isOwn) await requireCurrent(users, who, current);
-      else requireAdministrator(who);
+      if (!isOwn) requireAdministrator(who);
+      const shown = isOwn ? await requireCurrent(users, who, current) : undefined;
       const done = await store.setPersonPassword({
         name,
         passwordHash: await hashPassword(password),
         hash: revision(),
         kept: isOwn ? who.tokenId : null,
+        shown: shown ? { mark: shown.passwordMark, session: who.tokenId } : null,
         audit: audit.entry(who, 'user.password', name),
       });
       access.changed();
+      if (done === 'stale')
+        throw new PilotageError(
+          'unauthenticated',
+          `the password of '${name}' was changed meanwhile, or the login ended: log in again with 'pilotage login'; nothing was changed`,
+        );
       return done ? { endedSessions: done.ended } : noUser(name);
     },
     async remove(who, name, heir) {
@@ -136,14 +142,14 @@ async function readPeople(store: Store): Promise<Person[]> {
     }));
 }
 
-/** A session that somebody else got hold of is no way to keep its user out. */
-async function requireCurrent(users: Users, who: Principal, current: string | undefined): Promise<void> {
+/** A session that somebody else got hold of is no way to keep its user out. Undefined: no password was to be shown. */
+async function requireCurrent(users: Users, who: Principal, current: string | undefined): Promise<User | undefined> {
   requirePerson(who);
-  if (who.token?.kind !== 'session') return;
+  if (who.token?.kind !== 'session') return undefined;
   if (current === undefined)
     throw new PilotageError('bad-request', 'whoever changes their own password gives the current one with it');
   try {
-    await users.verify(who.name, current, who.address ?? '');
+    return await users.verify(who.name, current, who.address ?? '');
   } catch (error) {
     if (!(error instanceof PilotageError) || error.code !== 'unauthenticated') throw error;
     throw new PilotageError('forbidden', `that is not the current password of '${who.name}': nothing was changed`);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { PilotageError } from '../../ground/base/errors.ts';
-import { sha256 } from '../store/secrets.ts';
+import { passwordMark, sha256 } from '../store/secrets.ts';
 import type { Store } from '../store/store.ts';
 import type { Role, UserRow } from '../store/verbs/users.ts';
 import { createHashTurns } from './hash-turns.ts';
@@ -66,7 +66,9 @@ export function createUsers(store: Store, monotonicMs: () => number, { onFailure
       // Nobody waits for somebody else's turn.
       const alike = gate.isSlow(one) ? `${key} ${networkOf(address)}` : key;
       const { waited, fits } = await once(alike, () => examine(one, password, stored));
-      if (!row || stored === null || !fits) {
+      // It may have waited for long: the password may be another one by now, and the role too.
+      const now = fits ? await store.findUser({ name }) : null;
+      if (!now || stored === null || now.password_hash !== stored) {
         gate.failed(one);
         onFailure?.(row ? name : null, address);
         if (waited) throw gate.tooMany(one);
@@ -75,7 +77,7 @@ export function createUsers(store: Store, monotonicMs: () => number, { onFailure
       if (right.size >= MOST_REMEMBERED) right.clear();
       right.set(key, monotonicMs() + REMEMBERED_MS);
       gate.passed(one);
-      return toUser(row);
+      return toUser(now);
     },
     async find(name) {
       const row = await store.findUser({ name });
@@ -109,5 +111,5 @@ function createOnce<T>(): (key: string, act: () => Promise<T>) => Promise<T> {
 }
 
 function toUser({ name, roles, role, password_hash: hash }: UserRow): User {
-  return { name, roles: JSON.parse(roles), role, passwordMark: sha256(hash ?? '') };
+  return { name, roles: JSON.parse(roles), role, passwordMark: passwordMark(hash) };
 }

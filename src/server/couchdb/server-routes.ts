@@ -87,7 +87,7 @@ async function session(house: House, call: CouchCall) {
         call,
         200,
         { ok: true, name: known.name, roles: known.roles },
-        { 'set-cookie': cookie(call, await house.door.sessions.cookie(name)) },
+        { 'set-cookie': cookie(call, house.door.sessions.cookie(name, known.passwordMark)) },
       );
     }
     case 'DELETE':

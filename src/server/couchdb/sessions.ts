@@ -5,8 +5,8 @@ import { type UserAccess, type Visitor, visitorOf } from './visitor.ts';
 const LIFE_SECONDS = 600;
 
 export interface Sessions {
-  /** The value of a cookie that says who somebody is, for ten minutes. */
-  cookie(name: string): Promise<string>;
+  /** The value of a cookie that says who somebody is, for ten minutes, or until they have another password than was shown. */
+  cookie(name: string, passwordMark: string | null): string;
   /** Who a cookie says it is; undefined: it is not ours, or too old. */
   visitor(cookie: string): Promise<Visitor | undefined>;
 }
@@ -23,9 +23,9 @@ export function createSessions(
   const key = randomBytes(32);
   const sign = (text: string) => createHmac('sha256', key).update(text).digest();
   return {
-    async cookie(name) {
+    cookie(name, passwordMark) {
       const text = `${Buffer.from(name).toString('base64url')}.${Math.floor(now() / 1000) + LIFE_SECONDS}`;
-      return `${text}.${sign(`${text}\n${(await users.find(name))?.passwordMark}`).toString('base64url')}`;
+      return `${text}.${sign(`${text}\n${passwordMark}`).toString('base64url')}`;
     },
     async visitor(cookie) {
       const [name = '', until = '', signature = ''] = cookie.split('.');

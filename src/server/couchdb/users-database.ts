@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { LEAST_PASSWORD } from '../../ground/base/least-password.ts';
 import { hashPassword } from '../access/passwords.ts';
 import { isAdministrator } from '../access/principal.ts';
 import { formatRevision } from '../store/document-rows.ts';
@@ -116,6 +117,7 @@ async function putUser(house: House, call: CouchCall, name: string) {
   if (!standing) requireServerAdmin(visitor);
   if (standing?.role && !isOneself(visitor, name)) await requirePilotageAdmin(house, visitor, name);
   const roles = readUser(given, name);
+  if (standing?.role && given.password !== undefined) requireGoodChange(visitor, name, given.password as string);
   const before = JSON.parse(standing?.roles ?? '[]') as string[];
   if (!visitor.isAdmin && JSON.stringify([...roles].sort()) !== JSON.stringify([...before].sort()))
     throw new CouchError(403, 'forbidden', 'Only _admin may edit roles');
@@ -136,6 +138,18 @@ async function putUser(house: House, call: CouchCall, name: string) {
   await house.parts.audit.note(actorOf(call), 'user.couchdb', name, what);
   const text = formatRevision({ number, hash });
   return sendJson(call, 201, { ok: true, id: PREFIX + name, rev: text }, { etag: `"${text}"` });
+}
+
+/** Here too the password of a user of Pilotage is long enough, and a cookie that somebody got hold of does not change it. */
+function requireGoodChange(visitor: Visitor, name: string, password: string): void {
+  if (password.length < LEAST_PASSWORD)
+    throw badRequest(`'${name}' is a user of Pilotage: their password has at least ${LEAST_PASSWORD} characters`);
+  if (visitor.how === 'cookie' && isOneself(visitor, name))
+    throw new CouchError(
+      403,
+      'forbidden',
+      'Whoever changes their own password shows the current one: send name and password (curl -u NAME:PASSWORD), not a cookie.',
+    );
 }
 
 /** An administrator of the CouchDB face alone gives nobody a password who may more than that on the other side. */

@@ -51,6 +51,20 @@ describe.each(openStores())('users on %s', (_name, open) => {
     expect((await opened.store.findUser({ name: 'grace' }))?.roles).toBe('[]');
   });
 
+  test('one that had to wait is looked at as it is then: an old password lets nobody in, and roles are those of now', async () => {
+    await users.setPassword('mary', 'first');
+    await opened.store.setRole({ name: 'mary', role: 'administrator' });
+    for (let i = 0; i < 20; i += 1) await refusal('mary', `guess ${i}`, '10.0.0.7');
+    const waiting = [refusal('mary', 'first', '10.0.0.7'), refusal('mary', 'second', '10.0.0.7')];
+    await users.setPassword('mary', 'second');
+    expect((await waiting[0])?.split(':')[0]).toBe('too-many-failures');
+    await waiting[1];
+    const demoted = users.verify('mary', 'second', '10.0.0.7');
+    await opened.store.setRole({ name: 'ada', role: 'administrator' });
+    await opened.store.setRole({ name: 'mary', role: 'regular' });
+    expect((await demoted).role).toBe('regular');
+  });
+
   test('after too many wrong ones guesses are slowed down and told so; others of that address, and the right password, are let in', async () => {
     for (let i = 0; i < 20; i += 1) await refusal('ada', `guess ${i}`, '10.0.0.9');
     const begun = performance.now();

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { sha256 } from '../../../src/server/store/secrets.ts';
+import { passwordMark, sha256 } from '../../../src/server/store/secrets.ts';
 import type { Store } from '../../../src/server/store/store.ts';
 import type { AuditEntry } from '../../../src/server/store/verbs/audit.ts';
 import type { Role } from '../../../src/server/store/verbs/users.ts';
@@ -218,8 +218,29 @@ describe.each(openStores())('people on %s', (_name, open) => {
       const ids = tokens.map(({ row }) => row?.id as number);
       const sessions = await Promise.all(ids.map((id) => register(id, null)));
       await store.revokeToken({ id: ids[0] as number, user: null });
-      await store.setPersonPassword({ name: named('anna'), passwordHash: 'h2', hash: 'r', kept: null });
+      await store.setPersonPassword({ name: named('anna'), passwordHash: 'h2', hash: 'r', kept: null, shown: null });
       expect(await Promise.all(sessions.map(projectsOf))).toEqual(['[]', '[]', null]);
+    });
+  });
+
+  describe('a new password', () => {
+    test('is not set by who shows another one than there is now, or a session that is over', async () => {
+      const anna = named('anna');
+      await add(anna);
+      const [first, second] = [await token(anna, 'session'), await token(anna, 'session')];
+      const set = (passwordHash: string, mark: string | null, session: number | undefined) =>
+        store.setPersonPassword({
+          ...{ name: anna, passwordHash, hash: 'r', kept: session ?? null },
+          shown: { mark: passwordMark(mark), session: session ?? 0 },
+        });
+      const before = (await store.findUser({ name: anna }))?.password_hash ?? null;
+      expect(await set('h2', before, first.row?.id)).toEqual({ ended: 1 });
+      expect(await set('h3', before, first.row?.id)).toBe('stale');
+      expect(await set('h3', 'h2', second.row?.id)).toBe('stale');
+      await add(named('bob'));
+      expect(await set('h3', 'h2', (await token(named('bob'), 'session')).row?.id)).toBe('stale');
+      expect((await store.findUser({ name: anna }))?.password_hash).toBe('h2');
+      expect(await set('h3', 'h2', first.row?.id)).toEqual({ ended: 0 });
     });
   });
 
@@ -246,7 +267,7 @@ describe.each(openStores())('people on %s', (_name, open) => {
       const ended = await token(anna, 'session');
       const program = await token(anna);
       const bobs = await token(named('bob'), 'session');
-      const change = { name: anna, passwordHash: 'h2', hash: 'r', kept: kept.row?.id as number };
+      const change = { name: anna, passwordHash: 'h2', hash: 'r', kept: kept.row?.id as number, shown: null };
       expect(await store.setPersonPassword({ ...change, audit: entry('user.password') })).toEqual({ ended: 1 });
       const over = async (hash: string) => (await store.findToken({ hash }))?.revoked_at !== null;
       expect(await over(ended.hash)).toBe(true);

@@ -1,4 +1,5 @@
 import { type Db, firstRow } from '../db.ts';
+import { passwordMark } from '../secrets.ts';
 import { sql } from '../sql.ts';
 import { type AuditEntry, keepAudit } from './audit.ts';
 import { narrowWorkers } from './members.ts';
@@ -56,11 +57,20 @@ export async function setRole(
   return 'done';
 }
 
-/** Ends the user's sessions but `kept`. Null: there is no such user. */
-export async function setPersonPassword(
-  db: Db,
-  input: { name: string; passwordHash: string; hash: string; kept: number | null; audit?: AuditEntry },
-): Promise<{ ended: number } | null> {
+export interface NewPassword {
+  readonly name: string;
+  readonly passwordHash: string;
+  readonly hash: string;
+  /** This one of the user's sessions goes on. */
+  readonly kept: number | null;
+  /** What the user showed for it: the mark of the current password, and a session. Null: somebody else changes it. */
+  readonly shown: { readonly mark: string; readonly session: number } | null;
+  readonly audit?: AuditEntry;
+}
+
+/** Ends the user's sessions but one. Null: there is no such user. 'stale': what was shown is not good any more. */
+export async function setPersonPassword(db: Db, input: NewPassword): Promise<{ ended: number } | 'stale' | null> {
+  if (input.shown && !(await isGood(db, input.name, input.shown))) return 'stale';
   const changed =
     await db.run(sql`update users set password_hash = ${input.passwordHash}, revision = revision + 1, rev_hash = ${input.hash}
     where name = ${input.name} and role is not null`);
@@ -68,6 +78,18 @@ export async function setPersonPassword(
   const ended = await endSessions(db, input.name, input.kept);
   await keepAudit(db, input.audit);
   return { ended };
+}
+
+async function isGood(db: Db, name: string, { mark, session }: NonNullable<NewPassword['shown']>): Promise<boolean> {
+  const user = await firstRow<{ password_hash: string | null }>(
+    db,
+    sql`select password_hash from users where name = ${name} ${db.lock.rows}`,
+  );
+  const token = await firstRow(
+    db,
+    sql`select id from tokens where id = ${session} and user_name = ${name} and revoked_at is null and (expires_at is null or expires_at > ${db.now})`,
+  );
+  return user !== undefined && token !== undefined && passwordMark(user.password_hash) === mark;
 }
 
 export type RemoveResult =

@@ -1,5 +1,5 @@
 import { type Db, firstRow } from '../db.ts';
-import { sha256 } from '../secrets.ts';
+import { passwordMark } from '../secrets.ts';
 import { sql } from '../sql.ts';
 import { type AuditEntry, keepAudit } from './audit.ts';
 import { projectsOfUser } from './members.ts';
@@ -66,7 +66,7 @@ async function lockUser(db: Db, name: string, mark: string | undefined): Promise
     db,
     sql`select password_hash from users where name = ${name} and role is not null ${db.lock.rows}`,
   );
-  return row !== undefined && (mark === undefined || sha256(row.password_hash ?? '') === mark);
+  return row !== undefined && (mark === undefined || passwordMark(row.password_hash) === mark);
 }
 
 export type FoundToken = TokenRow & {
