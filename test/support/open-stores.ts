@@ -169,6 +169,7 @@ export function storeClients(store: Store, projectId: number, name = 'client') {
         sessionSecret: SECRET,
         number: ++number,
         held: [],
+        compare: false,
         reports: [],
         logs: [],
         free: total,

@@ -226,7 +226,7 @@ export async function startTinyPool(host = '127.0.0.1'): Promise<TinyPool> {
     }
     const deadline = Date.now() + body.waitSeconds * 1000;
     for (;;) {
-      const isCompared = body.unsure || [...session.dropped].some((task) => session.given.has(task));
+      const isCompared = body.compare || [...session.dropped].some((task) => session.given.has(task));
       const listHeld = body.held === undefined && isCompared === true;
       const held = new Set(body.held?.map((item) => item.task) ?? session.given);
       const drop = body.held?.filter((item) => session.dropped.has(item.task)) ?? [];

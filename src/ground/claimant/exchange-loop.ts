@@ -8,10 +8,11 @@
  *        └───session-ended──────┘         no answer: back off, forever; programs go on
  *
  * Nothing is repeated under an old number: whatever an unanswered exchange carried goes into the next one, and claims
- * that a lost reply brought are not among what that one lists as held, so the server gives them again. A long list goes
- * along only now and then, when the server asks for it, and until an exchange with it is answered after one was not.
+ * that a lost reply brought are not among what that one lists as held, so the server gives them again. It compares when
+ * it is asked to: until an exchange is answered after one was not, when there is progress to tell, and now and then. A long
+ * list goes along only when it is to be compared, or when a poll may stay open for long.
  *
- * It is one closure of some 350 lines because all of it turns around one small state (session, in flight, held).
+ * It is one closure of some 400 lines because all of it turns around one small state (session, in flight, held).
  */
 import { messageOf, PilotageError } from '../base/errors.ts';
 import type { Client } from '../client/client.ts';
@@ -70,6 +71,7 @@ export interface Claimant {
 interface InFlight {
   readonly number: number;
   readonly room: Room;
+  readonly isCompared: boolean;
   readonly isListed: boolean;
   readonly sent: readonly Held[];
   readonly logs: readonly LogChunk[];
@@ -121,6 +123,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   let later: NodeJS.Timeout | undefined;
   let pollDue = 0;
   let listedAt = Number.NEGATIVE_INFINITY;
+  let comparedAt = Number.NEGATIVE_INFINITY;
   /** The last exchange that may have gone out before one that got no answer. */
   let unsureUpTo = 0;
 
@@ -151,7 +154,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     if (!session) return;
     number = 0;
     unsureUpTo = 0;
-    listedAt = Number.NEGATIVE_INFINITY;
+    comparedAt = Number.NEGATIVE_INFINITY;
     specs.clear();
     log.info({ worker: session.worker }, 'registered');
     await options.onSession?.(session);
@@ -204,10 +207,12 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     number += 1;
     const room = executor.room();
     if (room.claims > 0) executor.asking?.(room);
+    const isCompared = unsureUpTo > 0 || now() - comparedAt >= over.heartbeatSeconds * 500;
     const current: InFlight = {
       number,
       room,
-      isListed: held.size <= SHORT_LIST || unsureUpTo > 0 || now() - listedAt >= LIST_EVERY_MS,
+      isCompared,
+      isListed: isCompared || held.size <= SHORT_LIST || now() - listedAt >= LIST_EVERY_MS,
       sent: held.takeReady({ count: batchLimit, bytes: MAX_BODY_BYTES }),
       logs: output.take(now() < followUntil),
       abort: new AbortController(),
@@ -239,12 +244,13 @@ export function startClaimant(options: ClaimantOptions): Claimant {
   };
 
   const toRequest = (current: InFlight, over: Session): ExchangeRequest => {
-    const { room, isListed } = current;
+    const { room, isListed, isCompared } = current;
     if (isListed) listedAt = now();
+    if (isCompared) comparedAt = now();
     return {
       number: current.number,
       ...(isListed ? { held: held.list() } : {}),
-      ...(unsureUpTo > 0 ? { unsure: true } : {}),
+      ...(isCompared ? { compare: true } : {}),
       reports: current.sent.map((item) => item.report as Report),
       free: room.offer,
       maxClaims: mode === 'work' ? Math.min(room.claims + room.ahead, MAX_BATCH) : 0,
@@ -261,8 +267,8 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     failing = undefined;
     backoff.reset();
     if (session) session = Object.assign(session, { heartbeatSeconds: reply.heartbeatSeconds });
-    if (current.isListed && current.number > unsureUpTo) unsureUpTo = 0;
-    if (reply.listHeld) listSoon();
+    if (current.isCompared && current.number > unsureUpTo) unsureUpTo = 0;
+    if (reply.listHeld) compareSoon();
     for (const answer of reply.answers) settle(answer);
     held.putBack(current.sent.filter((item) => held.find(item) === item));
     for (const attempt of reply.drop) drop(attempt);
@@ -272,7 +278,7 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     if (current.sent.length > 0) batchLimit = MAX_BATCH;
     if (reply.instruction !== 'work') follow(reply.instruction);
     const isEmpty = reply.answers.length + reply.claims.length + reply.drop.length === 0 && !reply.listHeld;
-    const silent = isEmpty && !current.room.waitSeconds;
+    const silent = isEmpty && current.room.waitSeconds === undefined;
     if (silent && current.number === number && now() - current.since < TOO_SOON_MS) pause(TOO_SOON_MS);
   };
 
@@ -445,11 +451,11 @@ export function startClaimant(options: ClaimantOptions): Claimant {
     const grown = now() < followUntil && now() >= pausedUntil && output.collect();
     const isChanged =
       (ticks % PROGRESS_EVERY_TICKS === 0 && progressed()) || (ticks % MOVES_EVERY_TICKS === 0 && moved());
-    if (isChanged) listSoon();
+    if (isChanged) compareSoon();
     else if (grown) wake();
   };
-  const listSoon = (): void => {
-    listedAt = Number.NEGATIVE_INFINITY;
+  const compareSoon = (): void => {
+    comparedAt = Number.NEGATIVE_INFINITY;
     wake();
   };
 

@@ -146,8 +146,8 @@ export type LogChunk = Type.Static<typeof LogChunk>;
 export const ExchangeRequest = closed({
   number: Type.Integer({ minimum: 1 }),
   held: Type.Optional(Type.Array(HeldAttempt, { maxItems: 100_000 })),
-  /** An earlier exchange got no answer: to be compared at once. */
-  unsure: Type.Optional(Type.Boolean()),
+  /** To be compared now: an earlier exchange got no answer, something of it is new, or it was not for a while. */
+  compare: Type.Optional(Type.Boolean()),
   reports: Type.Array(Report, { maxItems: MAX_BATCH }),
   logs: Type.Optional(Type.Array(LogChunk, { maxItems: MAX_BATCH })),
   free: Offer,

@@ -25,16 +25,27 @@ const LEASE_MS = 10_000;
 
 export function createLeadership({ store, serverId, onChange, onFailure }: LeadershipOptions): Leadership {
   let leads = false;
+  let told = false;
   let askedAt = 0;
   let timer: NodeJS.Timeout | undefined;
+  let telling: Promise<void> = Promise.resolve();
 
   const ask = async (): Promise<void> => {
     const begun = performance.now();
     const now = await store.leadPeers({ serverId, leaseMs: LEASE_MS });
     if (now) askedAt = begun;
-    if (now === leads) return;
     leads = now;
-    await onChange(leads);
+    const before = telling;
+    telling = tell(before);
+    await telling;
+  };
+  /** One change after the other, each as it stands then; one that failed is told again with the next answer. */
+  const tell = async (before: Promise<void>): Promise<void> => {
+    await before.catch(() => undefined);
+    const now = leads;
+    if (told === now) return;
+    await onChange(now);
+    told = now;
   };
   return {
     leads: () => leads,

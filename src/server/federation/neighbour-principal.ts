@@ -16,9 +16,12 @@ export interface Principals {
 const KNOWN_MS = 1000;
 
 export function createPrincipals(store: Store, rowOf: (peer: string) => PeerRow | undefined): Principals {
-  const known = new Map<string, { readonly principal: Principal; readonly until: number }>();
+  let known = new Map<string, { readonly principal: Principal; readonly until: number }>();
   return {
-    forget: () => known.clear(),
+    // What is being looked up goes where nobody finds it.
+    forget: () => {
+      known = new Map();
+    },
     async find(peer) {
       const found = known.get(peer);
       if (found && found.until > performance.now()) return found.principal;
@@ -28,8 +31,9 @@ export function createPrincipals(store: Store, rowOf: (peer: string) => PeerRow 
           'forbidden',
           "this server is no neighbour (any more): ask with 'pilotage peer connect'",
         );
+      const into = known;
       const principal = await principalOf(store, row);
-      known.set(peer, { principal, until: performance.now() + KNOWN_MS });
+      into.set(peer, { principal, until: performance.now() + KNOWN_MS });
       return principal;
     },
   };

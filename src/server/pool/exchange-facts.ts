@@ -15,7 +15,7 @@ export interface ExchangeFacts {
         readonly site?: object | undefined;
       }[]
     | undefined;
-  readonly unsure?: boolean | undefined;
+  readonly compare?: boolean | undefined;
   readonly reports: readonly ReportFacts[];
   readonly logs?:
     | readonly {

@@ -101,7 +101,7 @@ async function untilSomething(
     tellOthers(parts, next, done);
     if (isNews(done, memory) || ends.aborted || performance.now() >= deadline) return done;
     if ((await woken) !== 'note') return done;
-    next = { ...input, reports: [], logs: [], unsure: false };
+    next = { ...input, reports: [], logs: [], compare: false };
   }
 }
 

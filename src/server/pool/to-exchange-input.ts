@@ -17,7 +17,7 @@ export function toExchangeInput(
     sessionSecret: secret,
     number: facts.number,
     held: facts.held?.map(toHeld) ?? null,
-    unsure: facts.unsure ?? false,
+    compare: facts.compare ?? false,
     reports: facts.reports.map(toReport),
     logs: (facts.logs ?? []).map((log) => ({
       ...keyOf(log.task),

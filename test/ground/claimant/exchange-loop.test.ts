@@ -159,11 +159,11 @@ test('what is held is told, and why, after an exchange that got no answer, until
   executor.attempts[0]?.finish();
   await waitUntil('settling', () => executor.settledTasks.includes(tasks[0] as string));
   const [first, second] = pool.exchanges.filter(({ reports }) => reports.length > 0);
-  expect([first?.unsure, second?.unsure]).toEqual([undefined, true]);
+  expect([first?.compare, second?.compare]).toEqual([undefined, true]);
   expect(second?.held?.length).toBe(500);
   executor.attempts[1]?.finish();
   await reported(tasks[1]);
-  expect(pool.exchanges.at(-1)?.unsure).toBe(undefined);
+  expect(pool.exchanges.at(-1)?.compare).toBe(undefined);
 });
 
 test('thousands of reports travel in batches of at most a thousand', async () => {

@@ -48,7 +48,7 @@ describe.each(openStores())('the contract of the store on %s', (_name, open) => 
       over: {
         reports?: StoredReport[];
         held?: object[] | null;
-        unsure?: boolean;
+        compare?: boolean;
         number?: number;
         most?: number;
         lease?: typeof LEASE;
@@ -62,7 +62,7 @@ describe.each(openStores())('the contract of the store on %s', (_name, open) => 
         sessionSecret: 's3cret',
         number: over.number ?? ++number,
         held: (over.held === undefined ? [] : over.held) as never,
-        unsure: over.unsure ?? false,
+        compare: over.compare ?? false,
         reports: over.reports ?? [],
         logs: [],
         free: over.free ?? total,
@@ -296,15 +296,45 @@ describe.each(openStores())('the contract of the store on %s', (_name, open) => 
     expect((await hung.exchange({ held: null, reports, lease: LEASE })).answers).toEqual(['accepted', 'accepted']);
   });
 
-  test('claims of a lost reply are given again to a worker that is never silent, as soon as it says that it is unsure', async () => {
+  test('claims of a lost reply are given again to a worker that is never silent, as soon as it asks to be compared', async () => {
     const [id] = await submit(step());
     const { exchange } = await worker();
     const lost = await exchange();
     expect(lost.claims).toMatchObject([{ submission_id: id }]);
-    expect(await exchange({ held: null, unsure: true })).toMatchObject({ listHeld: true, claims: [] });
-    const again = await exchange({ held: [], unsure: true });
+    expect(await exchange({ held: null, compare: true })).toMatchObject({ listHeld: true, claims: [] });
+    const again = await exchange({ held: [], compare: true });
     expect([again.claims, again.listHeld]).toEqual([lost.claims, false]);
     expect((await exchange({ held: null, reports: [report(lost.claims[0]!)] })).answers).toEqual(['accepted']);
+  });
+
+  test('of more than a thousand that were lost the rest comes too', async () => {
+    const [id] = await submit(step({ array: { first: 1, last: 1200, step: 1 }, items: null }));
+    const { exchange } = await worker({ cpus: 2000, memory: 1e12, gpus: 0, named: {} });
+    for (const most of [1000, 1000]) await exchange({ most });
+    const first = await exchange({ held: [], compare: true, most: 0 });
+    expect(first.claims.length).toBe(1000);
+    expect((await exchange({ held: null, most: 0 })).listHeld).toBe(true);
+    const rest = await exchange({ held: first.claims.map(heldOf), most: 0 });
+    expect([rest.claims.length, rest.drop]).toEqual([200, []]);
+    expect((await exchange({ held: null, most: 0 })).listHeld).toBe(false);
+    await store.endTasks({ submission: id!, idx: null, as: 'cancelled', limit: 2000 });
+  });
+
+  test('an exchange that a later one has overtaken brings its reports home, claims nothing and settles nothing', async () => {
+    const [id, other] = await submit(step(), step());
+    const { exchange } = await worker({ cpus: 1, memory: 1e9, gpus: 0, named: {} });
+    const { claims } = await exchange();
+    expect(claims).toMatchObject([{ submission_id: id }]);
+    // A later one that was compared and got nothing.
+    expect((await exchange({ held: claims.map(heldOf), compare: true, number: 9, most: 0 })).claims).toEqual([]);
+    const { sessions } = await store.endTasks({ submission: other!, idx: null, as: 'cancelled', limit: 1 });
+    expect(sessions).toEqual([]);
+    const [third] = await submit(step());
+    expect((await exchange({ held: claims.map(heldOf), number: 8 })).claims).toEqual([]);
+    const late = await exchange({ held: [], number: 7, reports: [report(claims[0]!)] });
+    expect([late.answers, late.claims, late.drop]).toEqual([['accepted'], [], []]);
+    await expect(exchange({ held: [], number: 7 })).rejects.toThrow('stale');
+    expect((await exchange({ number: 10 })).claims).toMatchObject([{ submission_id: third }]);
   });
 
   test('a worker is told to drop what is no longer its own', async () => {

@@ -157,6 +157,7 @@ describe.each(stores)('a dump of %s', (_name, open) => {
         sessionSecret: 's3cret',
         number: 50,
         held: [],
+        compare: false,
         reports: claims.map((claim) => reportOf(claim)),
         logs: [],
         free: { cpus: 1, memory: 0, gpus: 0, named: {} },

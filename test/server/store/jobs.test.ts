@@ -101,6 +101,7 @@ describe.each(openStores())('jobs on %s', (_name, open) => {
         sessionSecret: SECRET,
         number: ++number,
         held: [],
+        compare: false,
         reports: [],
         logs: [],
         free: TOTAL,

@@ -78,6 +78,7 @@ describe.each(openStores())('pilots on %s', (_name, open) => {
         sessionSecret: SECRET,
         number: ++number,
         held: [],
+        compare: false,
         reports: [],
         logs: [],
         free: { cpus: 1000, memory: 0, gpus: 0, named: {} },

@@ -30,10 +30,10 @@ export function homeOf(claim: Claim, peer: PeerRow): Home {
   return { ...home, path: [...home.path, peer.id] };
 }
 
-/** Claims of one submission at the neighbour stay together, one row each. */
+/** Claims of one submission at the neighbour, and of one home, stay together, one row each. */
 export function toGroups(taken: readonly Taken[], peer: PeerRow, identity: Identity): BorrowedGroup[] {
   const terms = JSON.parse(peer.terms) as Terms;
-  const byOrigin = Map.groupBy(taken, ({ claim }) => `${submissionOf(claim)} ${claim.project}`);
+  const byOrigin = Map.groupBy(taken, ({ claim }) => originOf(claim));
   return [...byOrigin.values()].map((some) => toGroup(some, peer, terms, identity));
 }
 
@@ -48,6 +48,15 @@ export async function openSecrets(
     rows.map(({ submission_id: id, sealed }) => [id, JSON.parse(identity.open(sealed)) as Record<string, string>]),
   );
   return keys.map(({ submission_id: id, idx }) => opened.get(id)?.[idx] ?? '');
+}
+
+function originOf(claim: Claim): string {
+  const { project, home } = claim;
+  return JSON.stringify([
+    submissionOf(claim),
+    project,
+    ...(home ? [home.server, home.name, home.project, home.path] : []),
+  ]);
 }
 
 function indexOf({ task }: Claim): number {

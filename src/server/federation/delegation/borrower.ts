@@ -82,9 +82,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const results = createResults({ parts, client, signal: stopped.signal, onBrought });
   const taskOptions = {
     onDrop: (task: LiveTask) => {
-      drops = drops
-        .then(() => cancelHere(task))
-        .catch((error: unknown) => log.error({ err: error }, 'a borrowed task was not ended'));
+      drops = drops.then(() => cancelUntilDone(task));
     },
     takeLogs: logs.take,
     returnLogs: logs.giveBack,
@@ -97,6 +95,17 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
     return options.isLeader();
   };
 
+  /** What nobody wants any more is forgotten here only once it has ended. */
+  const cancelUntilDone = async (task: LiveTask): Promise<void> => {
+    while (!stopped.signal.aborted) {
+      try {
+        return await cancelHere(task);
+      } catch (error) {
+        log.error({ err: error }, `a borrowed task was not ended, it will be: ${messageOf(error)}`);
+        await pause(AGAIN_MS, undefined, { signal: stopped.signal, ref: false }).catch(() => undefined);
+      }
+    }
+  };
   const cancelHere = async ({ local }: LiveTask): Promise<void> => {
     if (!local || !(await mayLookAfter())) return;
     const { sessions } = await store.endTasks({ ...local, as: 'cancelled', limit: 1 });
@@ -130,8 +139,12 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const away = createPutAway({
     ...{ parts, peerId, held, mayLookAfter, onChange, signal: stopped.signal },
     settled: async () => {
-      await incoming.settled();
-      await drops;
+      let seen: Promise<void>;
+      do {
+        seen = drops;
+        await seen;
+        await incoming.settled();
+      } while (seen !== drops);
     },
   });
   const ends = createEnds({ parts, peerId, held, onEnds: results.bring, onWholeLook: away.strays });
@@ -155,7 +168,7 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   const noteProgress = async (): Promise<void> => {
     if (held.live.size === 0) return;
     for (const row of await store.borrowedProgress({ peerId: peerId() }))
-      held.at({ submission: row.submission_id, idx: row.idx })?.noteProgress(row.attempt, row.progress);
+      held.at({ submission: row.submission_id, idx: row.idx })?.noteProgress(row.progress);
   };
 
   const executor: Executor = {

@@ -49,9 +49,10 @@ export function createResults({ parts, client, signal, onBrought }: ResultsOptio
     const files = some.flatMap(({ report }) => filesOf(report));
     for (let tries = 1; !signal.aborted; tries += 1) {
       try {
-        await pushFiles(parts, client, project, files);
+        await pushFiles({ parts, client, project, signal }, files);
         return undefined;
       } catch (error) {
+        if (signal.aborted) break;
         const why = messageOf(error);
         parts.log.warn({ project: project.name, error: why }, 'results wait to be brought to a neighbour');
         if (error instanceof PilotageError && FINAL.includes(error.code) && tries >= mostTries) return why;
@@ -90,7 +91,7 @@ export function createResults({ parts, client, signal, onBrought }: ResultsOptio
       const projects = await projectsOf(parts, withFiles);
       for (const [name, some] of Map.groupBy(withFiles, ({ project }) => project)) {
         const project = projects.get(name);
-        if (!project) continue;
+        if (!project) throw new Error(`the borrowed project '${name}' has another name by now`);
         const little = some.filter((one) => isSmall(one.report));
         for (const one of some) if (!little.includes(one)) large.push(() => push(project, [one]));
         // Many small ones travel together.

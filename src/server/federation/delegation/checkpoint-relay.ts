@@ -24,7 +24,8 @@ export function createCheckpointRelay(parts: Parts, identity: Identity, clientOf
     if (!row || !project?.home) return;
     const client = clientOf(row.peer_id);
     const { at } = JSON.parse(project.home) as ProjectHome;
-    await pushFiles(parts, client, { id: project.id, name: project.name, at }, files);
+    const to = { parts, client, project: { id: project.id, name: project.name, at }, signal: parts.closing };
+    await pushFiles(to, files);
     // Several attempts here are one at home, and numbers grow.
     const number = attempt * NUMBERS + ofAttempt;
     const [secret = ''] = await openSecrets(parts.store, identity, [row]);

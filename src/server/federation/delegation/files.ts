@@ -23,19 +23,22 @@ export interface Named {
 const LANES = 4;
 const ASK = 1000;
 
+export interface Destination {
+  readonly parts: Parts;
+  readonly client: Client;
+  readonly project: BorrowedProject;
+  /** Nobody waits for it any more. */
+  readonly signal: AbortSignal;
+}
+
 /** Brings files to the neighbour: directories with all that they list. Resolves when it has them on its disk. */
-export async function pushFiles(
-  parts: Parts,
-  client: Client,
-  project: BorrowedProject,
-  files: readonly Named[],
-): Promise<void> {
+export async function pushFiles(to: Destination, files: readonly Named[]): Promise<void> {
   const trees = files.filter(({ kind }) => kind === 'tree').map(({ digest }) => digest);
   const plain = new Set(files.filter(({ kind }) => kind === 'file').map(({ digest }) => digest));
-  for (const digest of trees) for (const child of await childrenOf(parts, digest)) plain.add(child);
-  await pushAll(parts, client, project, [...plain]);
+  for (const digest of trees) for (const child of await childrenOf(to.parts, digest)) plain.add(child);
+  await pushAll(to, [...plain]);
   // A list comes after what it lists.
-  await pushAll(parts, client, project, [...new Set(trees)]);
+  await pushAll(to, [...new Set(trees)]);
 }
 
 async function childrenOf(parts: Parts, digest: string): Promise<string[]> {
@@ -46,16 +49,16 @@ async function childrenOf(parts: Parts, digest: string): Promise<string[]> {
   return entries.flatMap((entry) => ('digest' in entry ? [entry.digest] : []));
 }
 
-async function pushAll(
-  parts: Parts,
-  client: Client,
-  project: BorrowedProject,
-  digests: readonly string[],
-): Promise<void> {
+async function pushAll(to: Destination, digests: readonly string[]): Promise<void> {
+  const { parts, client, project, signal } = to;
   for (let at = 0; at < digests.length; at += ASK) {
     const asked = digests.slice(at, at + ASK);
     const params = { project: project.at };
-    const { missing } = await client.call(workerCalls.missingBlobs, { params, body: { digests: asked } });
+    const { missing } = await client.call(workerCalls.missingBlobs, {
+      params,
+      body: { digests: asked },
+      signal,
+    });
     const sizes = new Map(
       (await parts.store.blobSizes({ projectId: project.id, digests: missing })).map(({ digest, size }) => [
         digest,
@@ -63,21 +66,16 @@ async function pushAll(
       ]),
     );
     const isSmall = (digest: string): boolean => (sizes.get(digest) ?? Number.POSITIVE_INFINITY) <= PACKED_BYTES;
-    await pushPacks(parts, client, project, missing.filter(isSmall));
+    await pushPacks(to, missing.filter(isSmall));
     await inLanes(
       missing.filter((digest) => !isSmall(digest)),
       LANES,
-      (digest) => pushOne(parts, client, project, digest),
+      (digest) => pushOne(to, digest),
     );
   }
 }
 
-async function pushPacks(
-  parts: Parts,
-  client: Client,
-  project: BorrowedProject,
-  digests: readonly string[],
-): Promise<void> {
+async function pushPacks({ parts, client, project, signal }: Destination, digests: readonly string[]): Promise<void> {
   for (let at = 0; at < digests.length; at += PACK_BLOBS / 10) {
     const pack = await Promise.all(
       digests.slice(at, at + PACK_BLOBS / 10).map(async (digest) => {
@@ -86,20 +84,21 @@ async function pushPacks(
         return { digest, bytes: Buffer.concat(chunks) };
       }),
     );
-    await client.call(workerCalls.putBlobs, { params: { project: project.at }, raw: formatPack(pack) });
+    await client.call(workerCalls.putBlobs, { params: { project: project.at }, raw: formatPack(pack), signal });
   }
 }
 
 /** After a cut it goes on where the neighbour's part ends. */
-async function pushOne(parts: Parts, client: Client, project: BorrowedProject, digest: string): Promise<void> {
+async function pushOne({ parts, client, project, signal }: Destination, digest: string): Promise<void> {
   const params = { project: project.at, digest };
   const upload = `relay-${digest.slice(0, 32)}`;
-  const { received } = await client.call(workerCalls.uploadState, { params: { ...params, upload } });
+  const { received } = await client.call(workerCalls.uploadState, { params: { ...params, upload }, signal });
   const { size, bytes } = await readBlob(parts, digest, received);
   const timeoutSeconds = 120 + size / 100_000;
   const query = { upload, offset: received };
   // What breaks off in the middle leaves the file open.
-  await client.call(workerCalls.putBlob, { params, query, raw: bytes, timeoutSeconds }).finally(() => bytes.destroy());
+  const call = client.call(workerCalls.putBlob, { params, query, raw: bytes, timeoutSeconds, signal });
+  await call.finally(() => bytes.destroy());
 }
 
 /** So long a worker waits for bytes that do not come; then it is told to ask again. */

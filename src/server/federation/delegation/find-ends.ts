@@ -1,5 +1,5 @@
 import type { Parts } from '../../pool/parts.ts';
-import type { Ends as Found } from '../../store/verbs/borrowed.ts';
+import type { EndedTasks } from '../../store/verbs/borrowed.ts';
 import type { Ended } from './bring-results.ts';
 import type { HeldTasks } from './held-tasks.ts';
 import type { LocalKey } from './live-task.ts';
@@ -13,6 +13,8 @@ export interface EndsOptions {
   readonly onEnds: (ended: readonly Ended[]) => Promise<void>;
   /** All that ended, as it stands in the pool, now and then. */
   readonly onWholeLook: (found: readonly LocalKey[]) => Promise<void>;
+  /** A second unless given. */
+  readonly wholeLookMs?: number;
 }
 
 export interface Ends {
@@ -32,23 +34,32 @@ const LEAST_SPAN_MS = 1000;
  * Finds what ended: by the numbers of changes, and now and then by looking at all, because these may come out of order,
  * and a task may end at another server of this database before its place is known here.
  */
-export function createEnds({ parts, peerId, held, onEnds, onWholeLook }: EndsOptions): Ends {
+export function createEnds({ parts, peerId, held, onEnds, onWholeLook, ...options }: EndsOptions): Ends {
+  const wholeLookMs = options.wholeLookMs ?? WHOLE_LOOK_MS;
   const { store } = parts;
   const times: number[] = [];
   let seenUpTo = 0;
   let lastWholeLook = Number.NEGATIVE_INFINITY;
 
   /** Those that are held here and not told of yet. */
-  const report = async ({ ended, logs }: Found): Promise<void> => {
-    const over = ended.flatMap((row) => {
+  const report = async ({ ended, logs }: EndedTasks): Promise<void> => {
+    const news = ended.flatMap((row) => {
       const task = held.find(row);
       if (!task || task.isReported || held.at({ submission: row.submission_id, idx: row.idx }) !== task) return [];
       task.isReported = true;
       task.cpuMs = 1000 * (row.cpu_seconds ?? row.wall_seconds ?? 0);
-      return [{ project: row.project, report: toReport(row, logs, task.claim.secret) }];
+      return [{ row, task }];
     });
-    await onEnds(over);
-    times.push(...over.map(() => performance.now()));
+    try {
+      await onEnds(
+        news.map(({ row, task }) => ({ project: row.project, report: toReport(row, logs, task.claim.secret) })),
+      );
+    } catch (error) {
+      // Found again by the next look at all; who was told already is told twice, which changes nothing.
+      for (const { task } of news) task.isReported = false;
+      throw error;
+    }
+    times.push(...news.map(() => performance.now()));
   };
   const lookAtAll = async (): Promise<void> => {
     const { ended: found, upTo } = await store.endedBorrowed({ peerId: peerId() });
@@ -69,7 +80,7 @@ export function createEnds({ parts, peerId, held, onEnds, onWholeLook }: EndsOpt
 
   return {
     async look() {
-      const isWhole = performance.now() - lastWholeLook > WHOLE_LOOK_MS;
+      const isWhole = performance.now() - lastWholeLook > wholeLookMs;
       if (isWhole) lastWholeLook = performance.now();
       if (isWhole) await lookAtAll();
       else if (held.live.size > 0) await lookAtNew();

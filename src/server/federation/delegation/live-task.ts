@@ -20,7 +20,7 @@ export interface LiveTask {
   /** Nobody wants it any more. */
   isDropped: boolean;
   finish(report: Report): void;
-  noteProgress(attempt: number, progress: string | null): void;
+  noteProgress(progress: string | null): void;
 }
 
 export interface LiveTaskOptions {
@@ -43,7 +43,7 @@ export function createLiveTask({ task: name, attempt, secret }: Claim, options: 
     isReported: false,
     isDropped: false,
     finish: resolve,
-    noteProgress(_attempt, text) {
+    noteProgress(text) {
       isStarted = true;
       if (text === null || text === progressText) return;
       progressText = text;

@@ -26,7 +26,7 @@ export interface TakeIn {
   arriving(): readonly Shape[];
   /** The neighbour gets it back as it came. */
   release(claim: Claim): void;
-  /** Resolves when all that was added is on disk, or released. */
+  /** Resolves when all that was added is on disk, or released, also what is added meanwhile. */
   settled(): Promise<void>;
 }
 
@@ -79,6 +79,8 @@ export function createTakeIn({ parts, identity, peer, held, mayLookAfter, onDrop
     },
     arriving: () => arriving,
     release,
-    settled: () => flushing,
+    async settled() {
+      while (arriving.length > 0) await flushing;
+    },
   };
 }

@@ -170,7 +170,7 @@ export interface EndedLog {
   readonly size: number;
 }
 
-export interface Ends {
+export interface EndedTasks {
   readonly ended: EndedRow[];
   /** Their output. */
   readonly logs: EndedLog[];
@@ -201,7 +201,7 @@ export async function endedBorrowed(
 export async function endedSince(
   db: Db,
   { peerId, after, most }: { peerId: string; after: number; most: number },
-): Promise<Ends & { upTo: number; ended: Array<EndedRow & { sequence: number }> }> {
+): Promise<EndedTasks & { upTo: number; ended: Array<EndedRow & { sequence: number }> }> {
   const upTo = Math.max(after, await lastSequence(db));
   if (after === upTo) return { upTo, ended: [], logs: [] };
   // What changed is few, and comes first: SQLite joins in the order in which it is written.
@@ -218,7 +218,7 @@ export async function endedSince(
 export async function readEnded(
   db: Db,
   input: { keys: readonly { submission: number; idx: number }[] },
-): Promise<Ends> {
+): Promise<EndedTasks> {
   const wanted = keyTable(db, input.keys);
   const ended =
     await db.rows<EndedRow>(sql`select ${ENDED} from borrowed b join tasks t on t.submission_id = b.submission_id and t.idx = b.idx ${OF_ENDED}
@@ -246,8 +246,8 @@ async function logsOf(db: Db, ended: readonly EndedRow[]): Promise<EndedLog[]> {
 export async function borrowedProgress(
   db: Db,
   input: { peerId: string },
-): Promise<Array<{ submission_id: number; idx: number; attempt: number; progress: string | null }>> {
-  return db.rows(sql`select b.submission_id, b.idx, t.attempt, t.progress from borrowed b
+): Promise<Array<{ submission_id: number; idx: number; progress: string | null }>> {
+  return db.rows(sql`select b.submission_id, b.idx, t.progress from borrowed b
     join tasks t on t.submission_id = b.submission_id and t.idx = b.idx where b.peer_id = ${input.peerId} and t.state = 'running'`);
 }
 

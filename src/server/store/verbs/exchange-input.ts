@@ -17,8 +17,8 @@ export interface ExchangeInput {
   readonly number: number;
   /** Null: not told. */
   readonly held: readonly HeldKey[] | null;
-  /** An earlier reply may have got lost. */
-  readonly unsure?: boolean;
+  /** To be compared, whenever that was done last. */
+  readonly compare: boolean;
   readonly reports: readonly StoredReport[];
   readonly logs: readonly LogGrowth[];
   readonly free: Capacity;

@@ -42,10 +42,12 @@ export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeRe
   const worker = await lockWorker(db, input.session);
   if (!worker || worker.state === 'ended' || !sameHash(worker.secret_hash, sha256(input.sessionSecret)))
     return { kind: 'unknown-session' };
-  if (input.number < worker.exchange_number) return { kind: 'stale' };
-  const repeated = input.number === worker.exchange_number;
+  // One that a later one has overtaken brings its reports home, and nothing else.
+  const isOvertaken = input.number < worker.exchange_number;
+  if (isOvertaken && input.reports.length === 0) return { kind: 'stale' };
+  const repeated = input.number <= worker.exchange_number;
   const due = heartbeatDue(worker.seen_at, db.now, input.lease) || worker.state === 'lost' || worker.attention === 1;
-  const isCompared = due || repeated || input.unsure === true;
+  const isCompared = !isOvertaken && (due || repeated || input.compare);
   const listHeld = isCompared && input.held === null;
   if (db.dialect === 'postgres' && input.reports.length > 0 && isCompared) {
     // All tasks before any submission, as by everybody: reports lock submissions too.
@@ -57,15 +59,17 @@ export async function exchange(db: Db, input: ExchangeInput): Promise<ExchangeRe
   const reported = new Set(input.reports.map((report) => `${report.submission}.${report.idx}/${report.attempt}`));
   const held = (input.held ?? []).filter((key) => !reported.has(`${key.submission}.${key.idx}/${key.attempt}`));
   const projects = await projectsOf(db, worker, input);
-  const settled =
-    isCompared && !listHeld ? await settleHeld(db, input, projects, held) : await noteSites(db, input.session, held);
+  const settled = isCompared && !listHeld ? await settleHeld(db, input, projects, held) : NOTHING_SETTLED;
   const isGiven = !repeated && !listHeld && worker.instruction === 'work';
   const claim = isGiven ? await claimForWorker(db, worker, projects, input) : nothing(worker);
   const wrote = answers.length > 0 || input.logs.length > 0 || claim.claimed.length > 0 || settled.drop.length > 0;
   const claims = await withProject(db, [...settled.lost, ...claim.claimed]);
   const told = answers.length > 0 || claims.length > 0 || settled.drop.length > 0;
-  if (due || wrote || listHeld || claim.reservedQueue !== worker.reserved_queue)
-    await beat(db, input, { reservedQueue: claim.reservedQueue, answered: told ? input.number : 0, listHeld });
+  // What has been compared is not changed by what was asked before.
+  const answered = told ? input.number : isCompared ? input.number - 1 : 0;
+  const again = listHeld || settled.isCut || (isOvertaken && worker.attention === 1);
+  if (due || told || wrote || again || isCompared || claim.reservedQueue !== worker.reserved_queue)
+    await beat(db, input, { reservedQueue: claim.reservedQueue, answered, again });
   return {
     kind: 'done',
     answers,
@@ -101,13 +105,13 @@ interface Beat {
   readonly reservedQueue: number | null;
   /** The number that is answered for good; a poll that only gave a heartbeat goes on, and may claim yet. */
   readonly answered: number;
-  /** Why it was to be compared stays noted until it is. */
-  readonly listHeld: boolean;
+  /** It is to be compared once more: why it was to be stays noted. */
+  readonly again: boolean;
 }
 
-async function beat(db: Db, input: ExchangeInput, { reservedQueue, answered, listHeld }: Beat): Promise<void> {
+async function beat(db: Db, input: ExchangeInput, { reservedQueue, answered, again }: Beat): Promise<void> {
   const beaten =
-    await db.run(sql`update workers set state = 'alive', seen_at = ${db.now}, lease_until = ${db.now + input.lease.leaseMs}, attention = ${listHeld ? 1 : 0},
+    await db.run(sql`update workers set state = 'alive', seen_at = ${db.now}, lease_until = ${db.now + input.lease.leaseMs}, attention = ${again ? 1 : 0},
     exchange_number = case when exchange_number < ${answered} then ${answered} else exchange_number end, reserved_queue = ${reservedQueue}
     where session_id = ${input.session} and state <> 'ended'`);
   if (beaten === 0)
@@ -135,7 +139,12 @@ interface Settled {
   readonly drop: Array<{ submission: number; idx: number; attempt: number }>;
   /** The worker's own, but in a reply that it never saw. */
   readonly lost: ClaimedRow[];
+  /** There is more of it. */
+  readonly isCut: boolean;
 }
+
+const NOTHING_SETTLED: Settled = { drop: [], lost: [], isCut: false };
+const MOST_LOST = 1000;
 
 /** Compares what the worker holds with what the database says it runs; a worker that was given up for lost gets back what nobody claimed. */
 async function settleHeld(
@@ -162,7 +171,7 @@ async function settleHeld(
     input.session,
     held.filter((key) => key.progress !== null || (key.site ?? null) !== null),
   );
-  return { drop, lost: await unheld(db, input, projects) };
+  return { drop, ...(await unheld(db, input, projects)) };
 }
 
 async function reattach(db: Db, session: string, tasks: readonly TaskRow[]): Promise<void> {
@@ -190,16 +199,6 @@ async function reattach(db: Db, session: string, tasks: readonly TaskRow[]): Pro
   );
 }
 
-/** Jobs at sites are few, and people wait to see them move: between heartbeats too. */
-async function noteSites(db: Db, session: string, held: readonly HeldKey[]): Promise<Settled> {
-  await keepProgress(
-    db,
-    session,
-    held.filter((key) => (key.site ?? null) !== null),
-  );
-  return { drop: [], lost: [] };
-}
-
 async function keepProgress(db: Db, session: string, held: readonly HeldKey[]): Promise<void> {
   if (held.length === 0) return;
   const given = db.table({
@@ -214,12 +213,18 @@ async function keepProgress(db: Db, session: string, held: readonly HeldKey[]): 
 }
 
 /** Goes out once more, but for what it may not have any more: nobody began with that, and it is queued again. */
-async function unheld(db: Db, input: ExchangeInput, projects: readonly number[] | null): Promise<ClaimedRow[]> {
+async function unheld(
+  db: Db,
+  input: ExchangeInput,
+  projects: readonly number[] | null,
+): Promise<Pick<Settled, 'lost' | 'isCut'>> {
   const rows = await db.rows<ClaimedRow>(sql`select submission_id, idx, attempt, payload, inputs from tasks
     where session_id = ${input.session} and state = 'running' order by submission_id, idx`);
-  const held = new Set((input.held ?? []).map((key) => `${key.submission}.${key.idx}/${key.attempt}`));
-  const lost = rows.filter((row) => !held.has(`${row.submission_id}.${row.idx}/${row.attempt}`)).slice(0, 1000);
-  if (lost.length === 0 || input.neighbour || projects === null) return lost;
+  const held = new Set(input.held?.map((key) => `${key.submission}.${key.idx}/${key.attempt}`));
+  const all = rows.filter((row) => !held.has(`${row.submission_id}.${row.idx}/${row.attempt}`));
+  const lost = all.slice(0, MOST_LOST);
+  const isCut = all.length > lost.length;
+  if (lost.length === 0 || input.neighbour || projects === null) return { lost, isCut };
   const tasks = await lockTasks(
     db,
     lost.map((row) => ({ submission: row.submission_id, idx: row.idx })),
@@ -227,7 +232,7 @@ async function unheld(db: Db, input: ExchangeInput, projects: readonly number[] 
   const barred = [...tasks.values()].filter((task) => !projects.includes(task.project_id));
   await takeBack(db, barred, 'its worker may not enter the project any more');
   const gone = new Set(barred.map((task) => `${task.submission_id}.${task.idx}`));
-  return lost.filter((row) => !gone.has(`${row.submission_id}.${row.idx}`));
+  return { lost: lost.filter((row) => !gone.has(`${row.submission_id}.${row.idx}`)), isCut };
 }
 
 async function withProject(db: Db, rows: readonly ClaimedRow[]): Promise<GivenTask[]> {
