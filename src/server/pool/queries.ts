@@ -139,12 +139,12 @@ export async function taskRow(parts: Parts, principal: Principal, id: string): P
   const target = parseTarget(id);
   const what = target.index === undefined ? 'submission' : 'task';
   const missing = new PilotageError('not-found', `there is no ${what} ${id}: 'pilotage tasks' shows those there are`);
+  const [submission] = await parts.store.getSubmissions({ ids: [target.submission] });
+  if (!submission) throw missing;
+  await projectOf(parts, principal, submission.project).catch(() => Promise.reject(missing));
   const idx = target.index ?? (await onlyTask(parts, target.submission));
-  if (idx === undefined) throw missing;
-  const row = await parts.store.getTask({ submission: target.submission, idx });
-  if (!row) throw missing;
-  await projectOf(parts, principal, row.project).catch(() => Promise.reject(missing));
-  return row;
+  const row = idx === undefined ? null : await parts.store.getTask({ submission: target.submission, idx });
+  return row ?? Promise.reject(missing);
 }
 
 async function onlyTask(parts: Parts, submission: number): Promise<number | undefined> {

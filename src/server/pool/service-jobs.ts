@@ -9,6 +9,7 @@ import type { ServiceRow } from '../store/verbs/services.ts';
 import { fillParameters } from './parameters.ts';
 import type { Parts } from './parts.ts';
 import { projectOf } from './projects.ts';
+import { requestKey } from './request-key.ts';
 import { serviceRow } from './services.ts';
 import { requireFiles } from './trees.ts';
 import { time, timeOrNull } from './views.ts';
@@ -53,7 +54,7 @@ export async function createServiceJob(
     uid,
     name: request.name ?? null,
     owner: who.name,
-    requestId: `${who.tokenId}:service:${request.requestId ?? randomUUID()}`,
+    requestId: `service:${requestKey(who, id, request.requestId)}`,
     linkHash: sha256(parts.links.secretOf({ uid })),
     contact: request.contact ?? null,
     parameters: JSON.stringify(parameters),

@@ -154,8 +154,9 @@ async function loadingSubmission(parts: Parts, principal: Principal, id: number)
 async function submissionOf(parts: Parts, principal: Principal, id: number): Promise<SubmissionRow> {
   requireScope(principal, 'submit');
   const [row] = await parts.store.getSubmissions({ ids: [id] });
-  if (!row || row.request_id === null) throw new PilotageError('not-found', `there is no submission ${id}`);
-  await projectOf(parts, principal, row.project);
+  const missing = new PilotageError('not-found', `there is no submission ${id}`);
+  if (!row || row.request_id === null) throw missing;
+  await projectOf(parts, principal, row.project).catch(() => Promise.reject(missing));
   return row;
 }
 
