@@ -36,9 +36,11 @@ export async function runRestore(options: RestoreOptions): Promise<RestoreReport
     options.onStep(`bringing ${manifest.counts.files} files`);
     await bringFiles(options, { list: join(place.path, manifest.files.file), manifest });
     options.onStep(`bringing ${manifest.counts.rows} rows`);
-    const loaded = await load(options, join(place.path, manifest.database.file), { identity, lost: manifest.lost });
-    const hasSecrets = identity === 'same' && manifest.identity !== null;
-    if (hasSecrets) await putIdentity(join(place.path, manifest.identity.file), data);
+    const secrets = identity === 'same' ? manifest.identity : null;
+    const hasSecrets = secrets !== null;
+    const wish = { identity, lost: manifest.lost, hasSecrets };
+    const loaded = await load(options, join(place.path, manifest.database.file), wish);
+    if (secrets) await putIdentity(join(place.path, secrets.file), data);
     await sync(data);
     rmSync(join(data, UNFINISHED));
     await sync(data);

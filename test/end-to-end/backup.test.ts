@@ -8,6 +8,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -53,6 +54,14 @@ const tasksOf = (server: RunningServer, submission: number) =>
 
 async function submitted(server: RunningServer, argv: readonly string[]): Promise<number> {
   return (await server.json<{ id: number }>(['submit', ...argv])).id;
+}
+
+/** The files of a server, which are long enough to be files of their own. */
+function blobsOf(server: RunningServer): string[] {
+  const blobs = path.join(server.data, 'blobs');
+  return readdirSync(blobs, { recursive: true, encoding: 'utf8' })
+    .filter((name) => /[0-9a-f]{60}$/.test(name))
+    .map((name) => path.join(blobs, name));
 }
 
 /** Each leaves its number, after a file says that it may. */
@@ -197,6 +206,40 @@ describe('a directory of backups', () => {
     expect((await server.run(['backup', 'verify', place])).stdout).toContain('is whole');
     expect(statSync(path.join(second.path, 'database.jsonl.gz')).mode & 0o077).toBe(0);
     expect(existsSync(path.join(second.path, 'identity.json'))).toBe(false);
+  });
+
+  test('holds what the server took for lost and has again', async () => {
+    await using server = await startServer(['--workers', '1']);
+    const place = temporaryDirectory();
+    const id = await submitted(server, ['--output', 'out.txt', '--wait', '--', 'sh', '-c', 'seq 20000 > out.txt']);
+    const [blob] = blobsOf(server) as [string];
+    renameSync(blob, `${blob}.away`);
+    expect((await server.run(['results', String(id), '--to', temporaryDirectory()])).code).not.toBe(0);
+    expect((await server.run(['backup', place])).stderr).toContain('lost 1 file');
+    renameSync(`${blob}.away`, blob);
+    const whole = await server.run(['backup', place]);
+    expect([whole.code, whole.stderr]).toEqual([0, expect.not.stringContaining('lost')]);
+    const data = path.join(temporaryDirectory(), 'data');
+    expect(await restore(place, data, ['--new-identity'])).toMatchObject({ code: 0 });
+    const copy = await serveAt(data);
+    const to = temporaryDirectory();
+    expect((await copy.run(['results', String(id), '--to', to])).code).toBe(0);
+    expect(readFileSync(path.join(to, '1', 'out.txt'), 'utf8')).toContain('20000');
+  });
+
+  test('of a server that had nothing yet gives none of the numbers that came later, nor its administrator access', async () => {
+    await using server = await startServer();
+    const place = temporaryDirectory();
+    await backup(server, place);
+    const id = await submitted(server, ['--', 'true']);
+    const token = adminToken(server);
+    const data = path.join(temporaryDirectory(), 'data');
+    const blobs = path.join(temporaryDirectory(), 'blobs');
+    const restored = await restore(place, data, ['--same-identity', '--blobs', blobs]);
+    expect(restored.stdout).toContain(`pilotage serve --data ${data} --blobs ${blobs}`);
+    const next = await serveAt(data, ['--blobs', blobs]);
+    expect(await submitted(next, ['--', 'true'])).toBeGreaterThan(id + 1000);
+    expect((await raw(next, 'GET /api/v1/projects', { token })).status).toBe(401);
   });
 
   test('is on disk before a backup counts, also what an earlier run brought that was killed', async ({ skip }) => {
@@ -523,6 +566,36 @@ describe('a project', () => {
     const get = async (document: string) => (await raw(server, `GET /couchdb/second/${document}`, { token })).json();
     expect(await get('notes')).toMatchObject({ text: 'kept' });
     expect(await get('token_1')).toMatchObject({ type: 'token', input: 'x' });
+  });
+
+  test('of a project that lost a file on the way can be imported, without that file', async () => {
+    await using server = await startServer(['--workers', '1']);
+    const command = [
+      '--array',
+      '1-2',
+      '--output',
+      'out.txt',
+      '--wait',
+      '--',
+      'sh',
+      '-c',
+      'seq {index} 20000 > out.txt',
+    ];
+    const id = await submitted(server, command);
+    const [lost] = blobsOf(server);
+    rmSync(lost as string);
+    const file = path.join(temporaryDirectory(), 'default.zip');
+    expect((await server.run(['project', 'export', 'default', file])).stderr).toContain('lost 1 file');
+    const reply = await server.json<{ submissions: { from: number; to: number }[] }>([
+      'project',
+      'import',
+      file,
+      'second',
+    ]);
+    const to = reply.submissions.find(({ from }) => from === id)?.to as number;
+    const task = (at: number) => server.run(['results', `${to}.${at}`, '--to', temporaryDirectory()]);
+    const codes = [(await task(1)).code, (await task(2)).code];
+    expect(codes.toSorted()).toEqual([0, 1]);
   });
 
   test('that does not fit under the quota is not brought in, nor is anything of it', async () => {

@@ -44,9 +44,9 @@ export async function listPilots(parts: Parts, who: Principal) {
   requireScope(who, 'read');
   const view = await parts.store.listPilots();
   const workers = await parts.store.listWorkers({ all: false });
-  const removed = [...new Set(view.pilots.map(({ site }) => site))].filter(
-    (site) => !view.settings.some((row) => row.site === site),
-  );
+  // Whose pilots those of a removed site were is not known any more.
+  const sites = who.projects === null ? [...new Set(view.pilots.map(({ site }) => site))] : [];
+  const removed = sites.filter((site) => !view.settings.some((row) => row.site === site));
   return [
     ...view.settings.map((row) => viewOf(row, view, workers)),
     ...removed.map((site) => ({ ...viewOf(gone(site), view, workers), state: 'removed' as const })),

@@ -36,7 +36,9 @@ test('a number of another project is answered as one that nobody has', async () 
       raw(server, `GET /api/v1/tasks/${number}.1`, { token: bob }),
     ];
     const all = await Promise.all(requests);
-    return all.map(({ status, text }) => `${status} ${text.replace(new RegExp(`(submission|task) ${number}`), '$1 N')}`);
+    return all.map(
+      ({ status, text }) => `${status} ${text.replace(new RegExp(`(submission|task) ${number}`), '$1 N')}`,
+    );
   };
   const unknown = await answers(id + 1000);
   expect(await answers(id)).toEqual(unknown);

@@ -20,8 +20,8 @@ import { arrayStep, openStores, reportOf, step, storeClients } from '../../suppo
 import { startPostgres } from '../../support/postgres.ts';
 
 const ALL: DumpWish = { kind: 'all' };
-const SAME: LoadWish = { identity: 'same', lost: [] };
-const COPY: LoadWish = { identity: 'new', lost: [] };
+const SAME: LoadWish = { identity: 'same', lost: [], hasSecrets: true };
+const COPY: LoadWish = { identity: 'new', lost: [], hasSecrets: false };
 
 async function dumpOf(store: Store, wish: DumpWish = ALL): Promise<Buffer> {
   const snapshot = await store.openSnapshot(wish);

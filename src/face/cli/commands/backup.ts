@@ -76,7 +76,7 @@ async function verify(invocation: Invocation, options: { at?: string }, dir: str
   await invocation.print({ name: place.name, ...factsOf(manifest), faults }, () =>
     faults.length === 0
       ? `${place.name} is whole: ${describe(manifest)}`
-      : `${place.name} is damaged:\n  ${faults.join('\n  ')}`,
+      : `${place.name} is damaged:\n  ${faults.join('\n  ')}\nfiles below 'blobs' belong to all backups there: remove those that are damaged, and run 'pilotage backup ${dir}' again, which brings them anew as long as the server has them`,
   );
   return faults.length === 0 ? EXIT.done : EXIT.failed;
 }

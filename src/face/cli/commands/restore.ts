@@ -50,7 +50,7 @@ async function restore(invocation: Invocation, options: Options, dir: string): P
       s3: await findS3(options),
     }),
   });
-  await invocation.print(report, () => describe(report, globals.data as string));
+  await invocation.print(report, () => describe(report, startOf(options, globals.data as string)));
   return EXIT.done;
 }
 
@@ -62,14 +62,25 @@ function identityOf({ sameIdentity, newIdentity }: Options): 'same' | 'new' {
   );
 }
 
-function describe(report: RestoreReport, data: string): string {
+/** How the server is started on what was made, wherever the parts of it went. */
+function startOf(options: Options, data: string): Start {
+  const { database, databaseFile, blobs, s3File } = options;
+  const given = Object.entries({ database, 'database-file': databaseFile, blobs, 's3-file': s3File });
+  const more = given.flatMap(([name, value]) => (value === undefined ? [] : [` --${name} ${value}`]));
+  return { data, command: `pilotage serve --data ${data}${more.join('')}` };
+}
+
+interface Start {
+  readonly data: string;
+  readonly command: string;
+}
+
+function describe(report: RestoreReport, { data, command }: Start): string {
   const { name, rows, files, bytes, cancelled, identity, hasSecrets } = report;
   const what = `restored ${name}: ${plural(rows, 'row')} and ${plural(files, 'file')} (${formatSize(bytes)}) are in ${data}`;
-  return [
-    what,
-    ...(identity === 'new' ? asCopy(cancelled) : asSame(hasSecrets)),
-    `start it with 'pilotage serve --data ${data}'`,
-  ].join('\n');
+  return [what, ...(identity === 'new' ? asCopy(cancelled) : asSame(hasSecrets)), `start it with '${command}'`].join(
+    '\n',
+  );
 }
 
 function asCopy(cancelled: number): string[] {

@@ -13,10 +13,10 @@ import { backupCalls } from './calls.ts';
 
 export interface CopiedDatabase {
   readonly rows: number;
-  /** What has to be copied, and what the server had lost before. */
+  /** What has to be copied, also what the server takes for lost: it may have it again. */
   readonly files: number;
   readonly bytes: number;
-  readonly lost: readonly string[];
+  readonly gone: readonly string[];
 }
 
 export interface CopySource {
@@ -49,7 +49,9 @@ async function copyOnce(
 ): Promise<CopiedDatabase> {
   const watch = stallWatch(STALL_SECONDS, undefined);
   const list = createWriteStream(to.files, { mode: 0o600 });
-  const sum = { rows: -1, files: 0, bytes: 0, lost: [] as string[] };
+  const sum = { rows: -1, files: 0, bytes: 0, gone: [] as string[] };
+  // Told where it is waited for, and at the end.
+  list.on('error', () => undefined);
   let body: Readable | undefined;
   const moved = (piece: Buffer): void => {
     watch.moved();
@@ -59,6 +61,8 @@ async function copyOnce(
     body = await client.stream(backupCalls.copyDatabase, { params: { id }, signal: watch.signal });
     const looked = lookInto(sum, moved, (line) => list.write(line) || once(list, 'drain'));
     await pipeline(body, looked, createGzip({ level: 4 }), createWriteStream(to.database, { mode: 0o600 }));
+    await endOf(list);
+    if (list.errored) throw list.errored;
     if (sum.rows < 0) throw new ServerUnreachable('the server', new Error('the copy of the database broke off'));
     return sum;
   } catch (error) {
@@ -80,7 +84,7 @@ const BRACE = 0x7b;
 
 /** Passes everything on, and sees which files are listed at its end, and whether it is whole. */
 function lookInto(
-  sum: { rows: number; files: number; bytes: number; lost: string[] },
+  sum: { rows: number; files: number; bytes: number; gone: string[] },
   moved: (piece: Buffer) => void,
   keep: (line: string) => unknown,
 ): Transform {
@@ -93,7 +97,7 @@ function lookInto(
       if (head.end !== undefined) sum.rows = head.end;
     } else if (isList) {
       const [digest, size, gone] = JSON.parse(line.toString('utf8')) as [string, number, number];
-      if (gone === 1) return void sum.lost.push(digest);
+      if (gone === 1) sum.gone.push(digest);
       sum.files += 1;
       sum.bytes += size;
       await keep(`${digest} ${size}\n`);

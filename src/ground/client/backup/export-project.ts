@@ -13,6 +13,7 @@ import { type CopySource, copyDatabase } from './copy-database.ts';
 import { batchesOf, fetchFile } from './copy-files.ts';
 import { DATABASE, FILES, MANIFEST, sizeOf, sync } from './layout.ts';
 import { describeFile } from './manifest.ts';
+import { markLost } from './mark-lost.ts';
 import { toTargetError } from './target-error.ts';
 
 export interface ExportWish {
@@ -27,7 +28,7 @@ export interface ExportWish {
 /**
  * Writes a project into one file, which appears when it is whole:
  *
- *   database.jsonl.gz  files.txt  blobs/<SHA-256>…  manifest.json (last)
+ *   files.txt  blobs/<SHA-256>…  database.jsonl.gz  manifest.json
  */
 export async function exportProject(wish: ExportWish): Promise<Manifest> {
   const { client, project, file } = wish;
@@ -70,8 +71,8 @@ async function fill(wish: ExportWish, { work, source, started }: Making): Promis
   const written = pipeline(zip.outputStream, createWriteStream(at('zip'), { mode: 0o600 }));
   const failed = new Promise<never>((_, reject) => void written.catch(reject));
   failed.catch(() => undefined);
-  for (const name of [DATABASE, FILES]) zip.addFile(at(name), name, { compress: false });
-  const lost = [...database.lost];
+  zip.addFile(at(FILES), FILES, { compress: false });
+  const lost: string[] = [];
   let files = 0;
   for await (const batch of batchesOf(at(FILES)))
     for (const { digest } of batch) {
@@ -79,6 +80,11 @@ async function fill(wish: ExportWish, { work, source, started }: Making): Promis
       files += 1;
       wish.onProgress({ files }, database.files);
     }
+  if (lost.length + database.gone.length > 0) {
+    await markLost(at(DATABASE), at('rows'), lost);
+    await rename(at('rows'), at(DATABASE));
+  }
+  zip.addFile(at(DATABASE), DATABASE, { compress: false });
   const manifest: Manifest = {
     pilotage: 'project',
     format: 1,

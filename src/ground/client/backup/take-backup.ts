@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { systemCode } from '../../base/errors.ts';
 import { makeDirectories } from '../../content/make-directories.ts';
@@ -81,11 +81,16 @@ async function fill(wish: BackupWish, { place, source, started }: Making): Promi
   const { directory } = wish;
   const at = (file: string): string => path.join(place.path, file);
   const database = await copyDatabase(source, { database: at(DATABASE), files: at(FILES) });
+  const sign = createSign(place.path);
   const { lost, newBytes } = await copyFiles(source, {
     list: at(FILES),
     pathOf: (digest) => blobPath(directory, digest),
-    onFile: (done) => wish.onProgress(done, database.files),
+    onFile: (done) => {
+      sign();
+      wish.onProgress(done, database.files);
+    },
   });
+  await removeBroken(directory, wish.now);
   for (const above of [path.join(directory, 'blobs'), directory]) await sync(above);
   if (wish.withIdentity) await keepIdentity(source, at(IDENTITY));
   for (const file of [DATABASE, FILES]) await sync(at(file));
@@ -95,7 +100,6 @@ async function fill(wish: BackupWish, { place, source, started }: Making): Promi
   await sync(place.path);
   await rename(place.path, whole);
   await sync(directory);
-  await removeBroken(directory, wish.now);
   return { name: place.name, path: whole, manifest, newBytes };
 }
 
@@ -139,17 +143,39 @@ async function describe(place: string, { started, database, lost, hasIdentity }:
     files: await describeFile(place, FILES),
     identity: hasIdentity ? await describeFile(place, IDENTITY) : null,
     counts: { rows: database.rows, files: database.files, bytes: database.bytes },
-    lost: [...database.lost, ...lost],
+    lost: [...lost],
   };
 }
 
-/** What was broken off long ago is not being made any more. */
+/** What shows no sign for so long is not being made any more. */
 const BROKEN_MS = 86_400_000;
+const SIGN_MS = 60_000;
+
+/** Says now and then that this backup is being made: files that come change nothing in its own directory. */
+function createSign(place: string): () => void {
+  let last = performance.now();
+  return () => {
+    if (performance.now() - last < SIGN_MS) return;
+    last = performance.now();
+    const now = new Date();
+    // Where it fails, so will what is written next, which says so.
+    void utimes(place, now, now).catch(() => undefined);
+  };
+}
 
 async function removeBroken(directory: string, now: Date): Promise<void> {
-  for (const name of await readdir(directory)) {
-    if (!name.endsWith(INCOMPLETE)) continue;
-    const place = path.join(directory, name);
-    if (now.getTime() - (await stat(place)).mtimeMs > BROKEN_MS) await rm(place, { recursive: true });
+  const blobs = path.join(directory, 'blobs');
+  const parts = (await readdir(blobs, { recursive: true })).filter((name) => name.endsWith('.part'));
+  const begun = (await readdir(directory)).filter((name) => name.endsWith(INCOMPLETE));
+  const all = [...begun.map((name) => path.join(directory, name)), ...parts.map((name) => path.join(blobs, name))];
+  for (const one of all) await removeIfOld(one, now);
+}
+
+/** Another one may remove it too, and somebody else's is theirs to remove. */
+async function removeIfOld(place: string, now: Date): Promise<void> {
+  try {
+    if (now.getTime() - (await stat(place)).mtimeMs > BROKEN_MS) await rm(place, { recursive: true, force: true });
+  } catch (error) {
+    if (!['ENOENT', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) throw error;
   }
 }

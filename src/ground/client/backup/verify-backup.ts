@@ -46,7 +46,7 @@ export function requireSound(place: BackupPlace, { faults }: Verified): void {
   if (faults.length === 0) return;
   throw new PilotageError(
     'digest-mismatch',
-    `the backup ${place.name} is damaged, and nothing was done with it: ${faults.slice(0, 3).join('; ')}${faults.length > 3 ? `; and ${faults.length - 3} more` : ''}. Take another one, or a copy of this one`,
+    `the backup ${place.name} is damaged, and nothing was done with it: ${faults.slice(0, 3).join('; ')}${faults.length > 3 ? `; and ${faults.length - 3} more` : ''}. Take another one, or a copy of this one. A damaged file below 'blobs' is there for all backups: remove it and run 'pilotage backup' again, which brings it anew as long as the server has it`,
   );
 }
 

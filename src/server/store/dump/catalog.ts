@@ -22,6 +22,17 @@ export async function columnsOf(db: Db, table: string): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
+/** Those whose rows the database numbers. */
+export async function numberedTables(db: Db): Promise<string[]> {
+  const rows = await db.rows<{ name: string }>(
+    db.dialect === 'sqlite'
+      ? sql`select name from sqlite_master where type = 'table' and sql like '%autoincrement%' order by name`
+      : sql`select table_name as name from information_schema.columns
+          where table_schema = current_schema() and is_identity = 'YES' order by table_name`,
+  );
+  return rows.map(({ name }) => name);
+}
+
 /** The last number given, for each table whose rows the database numbers. Numbers of rows that are gone count. */
 export async function lastIds(db: Db): Promise<Record<string, number>> {
   if (db.dialect === 'sqlite') {

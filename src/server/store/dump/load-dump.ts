@@ -2,7 +2,7 @@ import { PilotageError } from '../../../ground/base/errors.ts';
 import type { Db } from '../db.ts';
 import { NEWEST_VERSION } from '../migrations.ts';
 import { sql } from '../sql.ts';
-import { columnsOf, listTables } from './catalog.ts';
+import { columnsOf, listTables, numberedTables } from './catalog.ts';
 import { detachCopy } from './detach-copy.ts';
 import type { DumpEvent } from './read-dump.ts';
 import { type DumpHead, LEFT_OUT, type Row } from './snapshot.ts';
@@ -28,6 +28,8 @@ export interface LoadWish {
   readonly identity: Identity;
   /** Files whose bytes are not there. */
   readonly lost: readonly string[];
+  /** The secrets come with it: the administrator's token of the server that was goes on. */
+  readonly hasSecrets: boolean;
 }
 
 export interface Loaded {
@@ -47,7 +49,7 @@ const SKIPPED_CHANGES = 1_000_000_000;
 export async function loadDump(
   target: LoadTarget,
   events: AsyncIterable<DumpEvent>,
-  { identity, lost }: LoadWish,
+  { identity, lost, hasSecrets }: LoadWish,
 ): Promise<Loaded> {
   const { db } = target;
   let head: DumpHead | undefined;
@@ -68,8 +70,13 @@ export async function loadDump(
   if (!head) throw new PilotageError('bad-request', 'the copy of the database is empty');
   await target.migrate(head.schema, NEWEST_VERSION);
   await setNumbers(target, head, identity);
+  // What the server took for lost may have come with the backup all the same.
+  await db.run(sql`update blobs set gone = 0 where gone = 1`);
   for (const digest of lost) await db.run(sql`update blobs set gone = 1 where digest = ${digest}`);
   const cancelled = identity === 'new' ? await detachCopy(db) : 0;
+  // Who has the old server's data directory is no administrator here by that.
+  if (!hasSecrets)
+    await db.run(sql`update tokens set revoked_at = coalesce(revoked_at, ${db.now}) where kind = 'admin'`);
   return { rows, cancelled };
 }
 
@@ -89,7 +96,11 @@ function requireKnown(known: ReadonlyMap<string, Set<string>>, table: string, co
 }
 
 async function setNumbers(target: LoadTarget, head: DumpHead, identity: Identity): Promise<void> {
+  // Also of tables that had no row yet: the first ones were given after the backup.
   const skip = identity === 'same' ? SKIPPED_IDS : 0;
-  for (const [table, last] of Object.entries(head.ids)) await target.setLastId(table, last + skip);
+  for (const table of await numberedTables(target.db)) {
+    const last = (head.ids[table] ?? 0) + skip;
+    if (last > 0) await target.setLastId(table, last);
+  }
   await target.setSequence(head.sequence + (identity === 'same' ? SKIPPED_CHANGES : 0));
 }

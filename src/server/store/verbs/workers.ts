@@ -148,7 +148,7 @@ async function silenceHolders(db: Db): Promise<void> {
 /** Two servers that rescue at once would lock each other's workers: the second leaves it to the first. */
 async function isOnlyRescuer(db: Db): Promise<boolean> {
   if (db.dialect !== 'postgres') return true;
-  const row = await firstRow<{ mine: boolean }>(db, sql`select pg_try_advisory_xact_lock(7303) as mine`);
+  const row = await firstRow<{ mine: boolean }>(db, sql`select pg_try_advisory_xact_lock(7306) as mine`);
   return row?.mine === true;
 }
 
