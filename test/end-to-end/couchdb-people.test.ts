@@ -104,6 +104,22 @@ describe('users at the CouchDB face', () => {
     });
   });
 
+  test('change their password there with the current one, to one that is long enough', async () => {
+    const begun = await ask('eve', 'POST /_session', { name: 'eve', password: PASSWORD });
+    const cookie = (begun.headers.get('set-cookie') ?? '').split(';')[0] ?? '';
+    const { json } = await ask('eve', 'GET /_users/org.couchdb.user:eve');
+    const change = (password: string) => JSON.stringify({ ...(json() as object), password });
+    const by = async (headers: Record<string, string>, password: string) => {
+      const answer = await raw(server, 'PUT /couchdb/_users/org.couchdb.user:eve', { headers, body: change(password) });
+      return `${answer.status} ${answer.text}`;
+    };
+    const basic = { authorization: `Basic ${Buffer.from(`eve:${PASSWORD}`).toString('base64')}` };
+    expect(await by({ cookie }, 'battery staple')).toMatch(/^403 .*the current one/);
+    expect(await by(basic, 'short')).toMatch(/^400 .*at least 8/);
+    expect(await statusOf('eve', 'GET /_session')).toBe(200);
+    expect(await by(basic, PASSWORD)).toMatch(/^201 /);
+  });
+
   test('who change their password there end their logins here', async () => {
     const token = await login('ben');
     const document = (await ask('ben', 'GET /_users/org.couchdb.user:ben')).json();
