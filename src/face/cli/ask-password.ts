@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { PilotageError } from '../../ground/base/errors.ts';
 import type { CliContext } from './context.ts';
-import { readSecretFile } from './secret-file.ts';
+import { readPasswordFile } from './secret-file.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Where passwords come from: a file, the terminal, or the lines of standard input. Never from the command line itself. */
@@ -27,7 +27,7 @@ export function passwordSource(context: CliContext): PasswordSource {
     return given(value, what, option);
   };
   const ask = async (what: string, file?: string, option = FILE_OPTION) => {
-    if (file !== undefined) return given(readSecretFile(file, 'password'), what, option);
+    if (file !== undefined) return given(readPasswordFile(file), what, option);
     return isPerson ? atTerminal(context, what, option) : nextLine(what, option);
   };
   return {

@@ -3,6 +3,15 @@ import { messageOf, PilotageError, systemCode } from '../../ground/base/errors.t
 
 /** Reads a secret from a file that nobody but its owner can read; a looser one is refused with the way out. */
 export function readSecretFile(file: string, what: string): string {
+  return readOwnFile(file, what).trim();
+}
+
+/** A password may begin or end with a space; the end of its line is none of it. */
+export function readPasswordFile(file: string): string {
+  return readOwnFile(file, 'password').replace(/\r?\n$/, '');
+}
+
+function readOwnFile(file: string, what: string): string {
   let handle: number;
   try {
     handle = openSync(file, 'r');
@@ -12,7 +21,7 @@ export function readSecretFile(file: string, what: string): string {
   try {
     const { mode } = fstatSync(handle);
     if ((mode & 0o077) !== 0) throw tooOpen(file, mode);
-    return readFileSync(handle, 'utf8').trim();
+    return readFileSync(handle, 'utf8');
   } finally {
     closeSync(handle);
   }

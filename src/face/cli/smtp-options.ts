@@ -1,7 +1,7 @@
 /** How `serve` sends mail: what its options say, put together and checked. */
 import { PilotageError } from '../../ground/base/errors.ts';
 import { isMailAddress } from '../../ground/base/mail-address.ts';
-import { readSecretFile } from './secret-file.ts';
+import { readPasswordFile, readSecretFile } from './secret-file.ts';
 
 export interface SmtpOptions {
   readonly smtp?: string;
@@ -42,7 +42,7 @@ export function readSmtpOptions(options: SmtpOptions): SmtpAccess | undefined {
   const isImplicitTls = url.protocol === 'smtps:';
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const login =
-    smtpPasswordFile === undefined ? {} : { login: { user, password: readSecretFile(smtpPasswordFile, 'password') } };
+    smtpPasswordFile === undefined ? {} : { login: { user, password: readPasswordFile(smtpPasswordFile) } };
   return {
     host,
     port: url.port === '' ? usualPort(isImplicitTls, user !== '') : Number(url.port),

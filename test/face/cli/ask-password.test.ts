@@ -58,6 +58,9 @@ describe('a password', () => {
     const file = path.join(temporaryDirectory(), 'password');
     writeFileSync(file, 'secret\n', { mode: 0o600 });
     expect(await typing().source.askNew('password', file)).toBe('secret');
+    // As it would be typed.
+    writeFileSync(file, ' with spaces \r\n');
+    expect(await typing().source.ask('password', file)).toBe(' with spaces ');
     const open = path.join(temporaryDirectory(), 'password');
     writeFileSync(open, 'secret\n', { mode: 0o644 });
     await expect(sent('').ask('password', open)).rejects.toThrow('chmod 600');
