@@ -41,8 +41,7 @@ export function readSmtpOptions(options: SmtpOptions): SmtpAccess | undefined {
     );
   const isImplicitTls = url.protocol === 'smtps:';
   const host = url.hostname.replace(/^\[|\]$/g, '');
-  const login =
-    smtpPasswordFile === undefined ? {} : { login: { user, password: readPasswordFile(smtpPasswordFile) } };
+  const login = smtpPasswordFile === undefined ? {} : { login: { user, password: readPasswordFile(smtpPasswordFile) } };
   return {
     host,
     port: url.port === '' ? usualPort(isImplicitTls, user !== '') : Number(url.port),
