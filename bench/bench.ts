@@ -59,7 +59,7 @@ function wantedParts(): (keyof typeof PARTS)[] {
 }
 
 async function workOfNeighbours(): Promise<void> {
-  const { local, borrowed } = await borrowedThroughput(quick ? 1 : 3, quick ? 5000 : 20_000);
+  const { local, borrowed } = await borrowedThroughput(quick ? 1 : 5, quick ? 5000 : 60_000);
   const ratios = local.map((perSecond, i) => perSecond / (borrowed[i] ?? 1));
   figure('tasks without a process, at home, in batches: a second', range(local), '', true);
   figure('the same, borrowed by a neighbour: a second', range(borrowed), '', true);
