@@ -64,6 +64,10 @@ function blobsOf(server: RunningServer): string[] {
     .map((name) => path.join(blobs, name));
 }
 
+/** Each leaves an output; resolves when all have ended. */
+const withOutput = (range: string, script: string) =>
+  ['--array', range, '--output', 'out.txt', '--wait', '--', 'sh', '-c', script] as const;
+
 /** Each leaves its number, after a file says that it may. */
 const gated = (gate: string) => ['sh', '-c', `while [ ! -e ${gate} ]; do sleep 0.05; done; echo {index} > out.txt`];
 
@@ -570,17 +574,7 @@ describe('a project', () => {
 
   test('of a project that lost a file on the way can be imported, without that file', async () => {
     await using server = await startServer(['--workers', '1']);
-    const command = [
-      '--array',
-      '1-2',
-      '--output',
-      'out.txt',
-      '--wait',
-      '--',
-      'sh',
-      '-c',
-      'seq {index} 20000 > out.txt',
-    ];
+    const command = withOutput('1-2', 'seq {index} 20000 > out.txt');
     const id = await submitted(server, command);
     const [lost] = blobsOf(server);
     rmSync(lost as string);

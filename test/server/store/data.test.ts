@@ -4,6 +4,7 @@ import { questionOf } from '../../../src/server/pool/question.ts';
 import { sha256 } from '../../../src/server/store/secrets.ts';
 import type { Store } from '../../../src/server/store/store.ts';
 import { arrayStep, NO_LEASE, openStores, reportOf, step, storeClients } from '../../support/open-stores.ts';
+import { waitUntil } from '../../support/wait-until.ts';
 
 const HOUR = 3_600_000;
 /** Grace times: nothing stays, everything stays. */
@@ -480,9 +481,11 @@ describe.each(openStores())('files, checkpoints and answers on %s', (_name, open
       while ((await store.removeChunk({ olderThanMs: HOUR })) > 0);
       await clients.settle();
       while ((await store.removeChunk({ olderThanMs: HOUR })) > 0);
-      await pause(5);
       for (const digest of [tree, file])
-        expect(await store.markRemoval({ digest, server: 's', graceMs: 0 })).toBe('bytes');
+        await waitUntil(
+          'it goes',
+          async () => (await store.markRemoval({ digest, server: 's', graceMs: 0 })) === 'bytes',
+        );
       await worker.exchange({ reports: claims.map((claim) => reportOf(claim)), most: 0 });
     });
 

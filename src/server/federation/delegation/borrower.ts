@@ -12,7 +12,6 @@ import type { Bin, Claim, Report } from '../../../ground/protocol/exchange.ts';
 import { MAX_BATCH, PROTOCOL_VERSION } from '../../../ground/protocol/limits.ts';
 import type { Terms } from '../../../ground/protocol/peer.ts';
 import type { Shape } from '../../core/shape.ts';
-import { toShape } from '../../pool/new-submission.ts';
 import type { Parts } from '../../pool/parts.ts';
 import { ANY_SUBMISSION } from '../../pool/signals.ts';
 import type { PeerRow } from '../../store/verbs/peers.ts';
@@ -21,12 +20,12 @@ import { openSecrets, type Taken } from './borrow.ts';
 import { createResults } from './bring-results.ts';
 import { createEnds } from './find-ends.ts';
 import { createHeldTasks } from './held-tasks.ts';
-import { isSound } from './is-sound.ts';
 import { createLiveTask, type LiveTask } from './live-task.ts';
 import { createLogReader } from './log-reader.ts';
 import { isServed } from './match.ts';
 import { createPutAway } from './put-away.ts';
 import { withoutFiles } from './report.ts';
+import { soundShape } from './sound-shape.ts';
 import { createTakeIn } from './take-in.ts';
 
 export interface BorrowerOptions {
@@ -117,18 +116,16 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
   // What comes
 
   const incoming = createTakeIn({ parts, identity, peer, held, mayLookAfter, onDrop: taskOptions.onDrop });
-  const shapeOf = createShapes();
-  const termsOf = createTerms();
   const take = (claim: Claim, spec: Taken['spec']): LiveAttempt => {
     const task = createLiveTask(claim, taskOptions);
     held.add(task);
-    const isOurs = isServed(claim.project, claim.home !== undefined, termsOf(peer()));
+    const isOurs = isServed(claim.project, claim.home !== undefined, JSON.parse(peer().terms) as Terms);
     // What no home of good will would give is not let near our workers.
-    if (!isOurs || !isSound(claim, spec)) {
+    const shape = isOurs ? soundShape(claim, spec) : undefined;
+    if (!shape) {
       incoming.release(claim);
       return task.attempt;
     }
-    const shape = shapeOf(spec);
     grant?.shapes.push(shape);
     incoming.add({ claim, spec }, shape);
     return task.attempt;
@@ -256,24 +253,6 @@ export async function startBorrower(options: BorrowerOptions): Promise<Borrower>
       await Promise.all(loops);
       await Promise.allSettled([drops, incoming.settled(), results.idle()]);
     },
-  };
-}
-
-/** Each is asked for again and again with claims of one submission. */
-function createShapes(): (spec: Taken['spec']) => Shape {
-  const known = new WeakMap<Taken['spec'], Shape>();
-  return (spec) => {
-    const shape = known.get(spec) ?? toShape(spec as Parameters<typeof toShape>[0]);
-    known.set(spec, shape);
-    return shape;
-  };
-}
-
-function createTerms(): (peer: PeerRow) => Terms {
-  let known: { text: string; terms: Terms } | undefined;
-  return ({ terms: text }) => {
-    if (known?.text !== text) known = { text, terms: JSON.parse(text) as Terms };
-    return known.terms;
   };
 }
 
